@@ -1,0 +1,39 @@
+#pragma once
+
+#include <concepts>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+/// The program's own log (not the event log): a fixed message, then key=value. Remote text is quoted and cut at 256 octets,
+/// control characters escaped, so no reply can forge a line. Thread-safe; lines go to stderr or a file.
+namespace danki::log {
+
+enum class Level { Debug, Info, Warn, Error };
+
+struct Field {
+  std::string_view key;
+  std::string value;
+
+  Field(std::string_view k, std::string v) : key(k), value(std::move(v)) {}
+  Field(std::string_view k, std::string_view v) : key(k), value(v) {}
+  Field(std::string_view k, const char* v) : key(k), value(v) {}
+  template <std::integral T>
+  Field(std::string_view k, T v) : key(k), value(std::to_string(v)) {}
+};
+
+/// `path` empty: stderr. Lines are "2026-11-23T05:49:39.120Z warn message key=value". Call once, before threads start.
+void configure(Level lowest, const std::string& path);
+bool enabled(Level level);
+void write(Level level, std::string_view message, std::initializer_list<Field> fields = {});
+inline void debug(std::string_view m, std::initializer_list<Field> f = {}) {
+  if (enabled(Level::Debug)) write(Level::Debug, m, f);
+}
+inline void info(std::string_view m, std::initializer_list<Field> f = {}) { write(Level::Info, m, f); }
+inline void warn(std::string_view m, std::initializer_list<Field> f = {}) { write(Level::Warn, m, f); }
+inline void error(std::string_view m, std::initializer_list<Field> f = {}) { write(Level::Error, m, f); }
+
+/// The line that `write` logs, without time and level; shown for tests.
+std::string format_line(std::string_view message, std::initializer_list<Field> fields);
+
+}  // namespace danki::log
