@@ -1,13 +1,15 @@
 #pragma once
 
+#include <cstddef>
 #include <mutex>
 #include <utility>
 #include <vector>
 
 namespace danki {
 
-/// Many producers, one consumer, taken in batches. push() says whether the box was empty, so only then need the consumer be
-/// woken; a busy pair exchanges batches without a wake-up each. Bounds are the owner's: it knows what may be refused.
+/// Many producers, one consumer, taken in batches. push() says whether the box was empty, so only then need the
+/// consumer be woken; a busy pair exchanges batches without a wake-up each. Bounds are the owner's: it knows what may
+/// be refused.
 template <class T>
 class Mailbox {
  public:

@@ -13,8 +13,8 @@ struct Error {
 
   Error(std::error_code c, std::string d = {}) : code(c), detail(std::move(d)) {}
   template <class Enum>
-    requires std::is_error_code_enum_v<Enum>
-  Error(Enum e, std::string d = {}) : code(make_error_code(e)), detail(std::move(d)) {}
+  requires std::is_error_code_enum_v<Enum> Error(Enum e, std::string d = {})
+      : code(make_error_code(e)), detail(std::move(d)) {}
   Error(std::errc e, std::string d = {}) : code(std::make_error_code(e)), detail(std::move(d)) {}
 
   /// "detail: message of the code", or the one of them that is there.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 namespace danki {
@@ -29,7 +30,11 @@ class SystemClock final : public Clock {
 std::string to_rfc3339(TimePoint t);
 /// RFC 5322 section 3.3 date-time in UTC: Mon, 23 Nov 2026 05:49:39 +0000
 std::string to_rfc5322(TimePoint t);
-inline std::int64_t to_millis(TimePoint t) { return t.time_since_epoch().count(); }
-inline TimePoint from_millis(std::int64_t ms) { return TimePoint(Duration(ms)); }
+inline std::int64_t to_millis(TimePoint t) {
+  return t.time_since_epoch().count();
+}
+inline TimePoint from_millis(std::int64_t ms) {
+  return TimePoint(Duration(ms));
+}
 
 }  // namespace danki

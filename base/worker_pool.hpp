@@ -1,6 +1,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -11,7 +12,7 @@
 namespace danki {
 
 /// Named threads for work that blocks or computes long. The queue is bounded: try_submit says no when it is full.
-/// Stops and joins in the destructor; work queued but not begun is dropped then.
+/// Stops and joins in the destructor; work queued but not begun is dropped then. An exception out of work is logged.
 class WorkerPool {
  public:
   /// `threads` >= 1; `max_queued` >= 1; `nice` lowers the CPU priority of these threads (0..19).
@@ -22,7 +23,9 @@ class WorkerPool {
 
   /// False when the queue is full or the pool stops; `work` is then not run.
   bool try_submit(std::function<void()> work);
+  /// Waiting, not counting what runs.
   std::size_t queued() const;
+  /// Returns when the work that had begun is done. Not from one of the pool's own threads.
   void stop();
 
  private:
