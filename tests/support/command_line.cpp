@@ -1,11 +1,11 @@
 #include "tests/support/command_line.hpp"
 
-#include <fmt/core.h>
-#include <sysexits.h>
-
 #include <charconv>
 #include <cstdlib>
 #include <utility>
+
+#include <fmt/core.h>
+#include <sysexits.h>
 
 namespace danki::support {
 namespace {

@@ -1,15 +1,15 @@
 #include "tests/support/sockets.hpp"
 
-#include <arpa/inet.h>
-#include <fmt/core.h>
-#include <sys/un.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <stdexcept>
 #include <system_error>
+
+#include <arpa/inet.h>
+#include <fmt/core.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 namespace danki::support {
 namespace {
