@@ -28,11 +28,12 @@ struct DsnRequest {
   std::vector<DsnRecipient> recipients;
   std::string_view original;  ///< its content; header section only is returned unless RET=FULL and below 64 KiB
   TimePoint now{};
-  std::string boundary;       ///< unique; [A-Za-z0-9]
+  std::string boundary;  ///< unique; [A-Za-z0-9]
 };
 
-/// A complete message (multipart/report; report-type=delivery-status, RFC 3462, 3464), CRLF line ends, To: the reverse-path,
-/// From: MAILER-DAEMON@reporting_mta, Auto-Submitted: auto-replied. Lines at most 998 octets whatever the remote said.
+/// A complete message (multipart/report; report-type=delivery-status, RFC 3462, 3464), CRLF line ends, To: the
+/// reverse-path, From: MAILER-DAEMON@reporting_mta, Auto-Submitted: auto-replied. Lines at most 998 octets whatever the
+/// remote said.
 std::string build_dsn(const DsnRequest& request);
 
 }  // namespace danki::mail

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace danki::mail {
@@ -13,9 +14,16 @@ namespace danki::mail {
 enum class MailClass : std::uint8_t { Transactional = 0, Bulk = 1 };
 /// "transactional", "bulk"
 std::string_view to_string(MailClass c);
+std::optional<MailClass> parse_mail_class(std::string_view name);
 
 /// RFC 3461 section 4.1, a set of bits. None given: failure and delay at our choice.
-enum NotifyBits : std::uint8_t { kNotifyUnset = 0, kNotifyNever = 1, kNotifySuccess = 2, kNotifyFailure = 4, kNotifyDelay = 8 };
+enum NotifyBits : std::uint8_t {
+  kNotifyUnset = 0,
+  kNotifyNever = 1,
+  kNotifySuccess = 2,
+  kNotifyFailure = 4,
+  kNotifyDelay = 8
+};
 
 enum class DsnReturn : std::uint8_t { Unset, Full, Headers };           ///< RET=, RFC 3461 section 4.3
 enum class BodyType : std::uint8_t { SevenBit, EightBitMime, Binary };  ///< BODY=, RFC 6152; Binary is never accepted

@@ -2,13 +2,16 @@
 
 #include "mail/enhanced_status.hpp"
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace danki::mail {
 
-/// One SMTP reply (RFC 5321 section 4.2). `text` joins the lines with '\n', codes removed, cut at kMaxReplyTextBytes.
+/// One SMTP reply (RFC 5321 section 4.2). `text` joins the lines with '\n', reply codes and `enhanced` removed from
+/// each, cut at kMaxReplyTextBytes. Control characters are '?' in it; octets above 127 are as sent, so it may be no
+/// valid UTF-8.
 struct Reply {
   int code = 0;                            ///< 200..599
   std::optional<EnhancedStatus> enhanced;  ///< from the first line, if its class fits the code (RFC 2034 section 4)
@@ -27,7 +30,8 @@ inline constexpr std::size_t kMaxReplyLineBytes = 2048;  ///< RFC 5321 4.5.3.1.5
 inline constexpr std::size_t kMaxReplyLines = 128;       ///< an EHLO answer has about 20
 inline constexpr std::size_t kMaxReplyTextBytes = 4096;  ///< what is kept of the text
 
-/// Reads replies out of bytes as they come. Accepts a bare LF as line end (some old hosts); refuses what is no reply.
+/// Reads replies out of bytes as they come. Accepts a bare LF as line end (some old hosts); refuses what is no reply. A
+/// reply that arrives whole is not copied but for its text.
 class ReplyParser {
  public:
   enum class Status { NeedMore, Complete, Malformed };
@@ -44,11 +48,14 @@ class ReplyParser {
 
  private:
   Step take_line(std::string_view line, std::size_t consumed);
+  void take_text(std::string_view text);
+  Step malformed(std::string problem, std::size_t consumed);
 
   Reply reply_;
-  std::string line_;
+  std::string line_;  ///< of a line whose end has not come
   std::string problem_;
   std::size_t lines_ = 0;
+  bool complete_ = false;
 };
 
 }  // namespace danki::mail
