@@ -15,7 +15,8 @@ namespace danki::dkim {
 struct KeyOptions {
   std::string domain;    ///< d=, A-labels, lower case
   std::string selector;  ///< s=
-  std::filesystem::path key_file;  ///< PEM, RSA of at least 1024 bits or Ed25519; refused if others than the owner may read it
+  std::filesystem::path
+      key_file;  ///< PEM, RSA of at least 1024 bits or Ed25519; refused if others than the owner may read it
 };
 
 /// The private keys of one configuration, read and checked once; immutable, shared by signers.
@@ -53,7 +54,8 @@ class Signer {
   Signer(Signer&&) noexcept;
   Signer& operator=(Signer&&) noexcept;
 
-  /// `message` is the content as it will be sent, CRLF line ends, before dot-stuffing; the new fields go before it. Empty if no key fits.
+  /// `message` is the content as it will be sent, CRLF line ends, before dot-stuffing; the new fields go before it.
+  /// Empty if no key fits.
   Result<Signature> sign(std::string_view from_domain, std::string_view message, TimePoint now);
 
  private:
