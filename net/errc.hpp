@@ -14,7 +14,9 @@ enum class Errc {
 };
 
 const std::error_category& category();
-inline std::error_code make_error_code(Errc e) { return {static_cast<int>(e), category()}; }
+inline std::error_code make_error_code(Errc e) {
+  return {static_cast<int>(e), category()};
+}
 
 }  // namespace danki::net
 
