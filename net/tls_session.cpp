@@ -37,6 +37,8 @@ TlsSession::TlsSession(SSL_CTX* context, int descriptor) : descriptor_(descripto
 }
 
 TlsSession::~TlsSession() {
+  // Else OpenSSL marks the session as one not to be resumed, for want of a close_notify that few SMTP peers send.
+  if (ssl_ != nullptr && !broken_) SSL_set_shutdown(ssl_, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_free(ssl_);
 }
 
