@@ -13,14 +13,33 @@
 namespace danki::events {
 
 enum class Type : std::uint8_t {
-  Accepted, Signed, Delivered, Deferred, Bounced, Expired, Suppressed, Complaint, Unsubscribed, Held, SourceState,
-  PathState, Verdict, Listing, Warmup, Audit, Lint, Alert, Operator, Config, Error,
+  Accepted,
+  Signed,
+  Delivered,
+  Deferred,
+  Bounced,
+  Expired,
+  Suppressed,
+  Complaint,
+  Unsubscribed,
+  Held,
+  SourceState,
+  PathState,
+  Verdict,
+  Listing,
+  Warmup,
+  Audit,
+  Lint,
+  Alert,
+  Operator,
+  Config,
+  Error,
 };
 /// The `event` field: "accepted", "source_state", ...
 std::string_view to_string(Type t);
 
-/// One record of the event log. Empty strings and absent optionals are left out of the JSON line. All text may come from
-/// strangers: it is escaped, invalid UTF-8 replaced.
+/// One record of the event log. Empty strings and absent optionals are left out of the JSON line. All text may come
+/// from strangers: it is escaped, invalid UTF-8 replaced.
 struct Event {
   Type type = Type::Error;
   TimePoint at{};

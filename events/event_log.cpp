@@ -1,0 +1,208 @@
+#include "events/event_log.hpp"
+
+#include "base/log.hpp"
+#include "base/worker_pool.hpp"
+#include "events/log_writer.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+namespace danki::events {
+namespace {
+
+constexpr std::size_t kBlockBytes = 1 << 20;   // of lines in one write(2): bounds the memory of a burst
+constexpr std::chrono::seconds kAgeCheck{60};  // how late a quiet log is rotated
+constexpr std::size_t kKeptCapacity = 256;     // events; room that a burst took beyond is given back
+
+/// What one append(batch, written) left: its callback, due once `events_before` events of the queue are written.
+struct Callback {
+  std::size_t events_before;
+  std::function<void()> written;
+};
+
+struct Queue {
+  std::vector<Event> events;
+  std::vector<Callback> callbacks;
+
+  bool empty() const { return events.empty() && callbacks.empty(); }
+  void clear() {
+    events.clear();
+    callbacks.clear();
+    if (events.capacity() > kKeptCapacity) events.shrink_to_fit();
+    if (callbacks.capacity() > kKeptCapacity) callbacks.shrink_to_fit();
+  }
+};
+
+void run_callback(std::function<void()>& written) {
+  if (!written) return;
+  try {
+    written();
+  } catch (const std::exception& failure) {
+    log::error("event log callback ended by an exception", {{"error", failure.what()}});
+  }
+}
+
+}  // namespace
+
+struct EventLog::Impl {
+  Impl(EventOptions options_, const Clock& clock_) : options(std::move(options_)), clock(clock_) {}
+  void append_one(Event event);
+  void append_batch(std::vector<Event> batch, std::function<void()> written);
+  void flush();
+  void stop();
+  void run();
+  void write_queue(Queue& taken);
+  void write_block(std::size_t lines);
+
+  const EventOptions options;
+  const Clock& clock;
+  std::unique_ptr<LogWriter> writer;  ///< the thread's own; null when the log is off
+
+  mutable std::mutex mutex;
+  std::condition_variable wake, progressed;
+  Queue waiting;
+  std::size_t writing = 0;  ///< events the thread has taken and not finished
+  std::uint64_t taken_queues = 0, finished_queues = 0;
+  bool is_dropping = false;
+  bool stopping = false;
+  Stats stats;
+  std::uint64_t drops_at_start = 0;  ///< stats.dropped when dropping began
+  std::thread thread;
+};
+
+void EventLog::Impl::append_one(Event event) {
+  bool began_dropping = false, must_wake = false;
+  {
+    std::lock_guard lock(mutex);
+    if (waiting.events.size() + writing >= options.max_buffered) {
+      if (!is_dropping) drops_at_start = stats.dropped;
+      began_dropping = !std::exchange(is_dropping, true);
+      ++stats.dropped;
+    } else {
+      must_wake = waiting.empty();
+      waiting.events.push_back(std::move(event));
+    }
+  }
+  if (must_wake) wake.notify_one();
+  if (began_dropping) log::error("event log cannot keep up, events are lost", {{"waiting", options.max_buffered}});
+}
+
+void EventLog::Impl::append_batch(std::vector<Event> batch, std::function<void()> written) {
+  bool must_wake = false;
+  {
+    std::lock_guard lock(mutex);
+    must_wake = waiting.empty();
+    std::move(batch.begin(), batch.end(), std::back_inserter(waiting.events));
+    waiting.callbacks.push_back({waiting.events.size(), std::move(written)});
+  }
+  if (must_wake) wake.notify_one();
+}
+
+void EventLog::Impl::flush() {
+  {
+    std::unique_lock lock(mutex);
+    const std::uint64_t wanted = taken_queues + (waiting.empty() ? 0 : 1);
+    progressed.wait(lock, [&] { return finished_queues >= wanted; });
+  }
+  if (writer) writer->sync();
+}
+
+void EventLog::Impl::stop() {
+  {
+    std::lock_guard lock(mutex);
+    stopping = true;
+  }
+  wake.notify_one();
+  if (thread.joinable()) thread.join();
+}
+
+void EventLog::Impl::run() {
+  name_this_thread("events");
+  Queue taken;
+  std::unique_lock lock(mutex);
+  for (;;) {
+    wake.wait_for(lock, kAgeCheck, [this] { return stopping || !waiting.empty(); });
+    if (stopping && waiting.empty()) return;
+    std::swap(taken, waiting);
+    writing = taken.events.size();
+    ++taken_queues;
+    lock.unlock();
+    if (writer) writer->rotate_if_due();
+    write_queue(taken);
+    taken.clear();
+    lock.lock();
+    writing = 0;
+    ++finished_queues;
+    progressed.notify_all();
+    if (is_dropping && waiting.events.size() < options.max_buffered / 2) {
+      is_dropping = false;
+      log::warn("event log keeps up again", {{"lost", stats.dropped - drops_at_start}});
+    }
+  }
+}
+
+void EventLog::Impl::write_queue(Queue& taken) {
+  std::size_t done = 0;
+  auto callback = taken.callbacks.begin();
+  do {
+    const std::size_t begin = done;
+    while (writer && done < taken.events.size() && writer->block_bytes() < kBlockBytes)
+      writer->add(taken.events[done++]);
+    if (!writer) done = taken.events.size();
+    if (done > begin) write_block(done - begin);
+    for (; callback != taken.callbacks.end() && callback->events_before <= done; ++callback)
+      run_callback(callback->written);
+    if (done < taken.events.size()) writer->rotate_if_due();
+  } while (done < taken.events.size());
+}
+
+void EventLog::Impl::write_block(std::size_t lines) {
+  if (!writer) return;
+  const bool is_written = writer->write();
+  std::lock_guard lock(mutex);
+  if (is_written) {
+    stats.written += lines;
+  } else {
+    ++stats.failed_writes;
+    stats.dropped += lines;
+  }
+}
+
+Result<std::unique_ptr<EventLog>> EventLog::open(EventOptions options, const Clock& clock) {
+  auto impl = std::make_unique<Impl>(std::move(options), clock);
+  if (impl->options.enabled) {
+    auto writer = LogWriter::open(impl->options, clock);
+    if (!writer) return std::unexpected(writer.error());
+    impl->writer = std::move(*writer);
+  }
+  impl->thread = std::thread([raw = impl.get()] { raw->run(); });
+  return std::unique_ptr<EventLog>(new EventLog(std::move(impl)));
+}
+
+EventLog::EventLog(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+EventLog::~EventLog() {
+  impl_->stop();
+}
+
+void EventLog::append(Event event) {
+  impl_->append_one(std::move(event));
+}
+
+void EventLog::append(std::vector<Event> batch, std::function<void()> written) {
+  impl_->append_batch(std::move(batch), std::move(written));
+}
+
+void EventLog::flush() {
+  impl_->flush();
+}
+
+EventLog::Stats EventLog::stats() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->stats;
+}
+
+}  // namespace danki::events
