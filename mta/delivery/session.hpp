@@ -2,30 +2,25 @@
 
 #include "base/result.hpp"
 #include "mail/reply.hpp"
+#include "mta/delivery/extensions.hpp"
+#include "mta/delivery/host_target.hpp"
 #include "mta/delivery/options.hpp"
+#include "mta/delivery/session_result.hpp"
 #include "net/stream.hpp"
 #include "queue/message.hpp"
 
-#include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/awaitable.hpp>
 #include <expected>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-/// The SMTP client: one outbound session (RFC 5321), and what each reply means for each recipient. Knows nothing of queues and limits.
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+
+/// The SMTP client: one outbound session (RFC 5321), and what each reply means for each recipient. Knows nothing of
+/// queues and limits.
 namespace danki::delivery {
-
-enum class Stage { Resolve, Bind, Connect, Banner, Ehlo, Tls, Mail, Rcpt, Data, FinalDot };
-/// "connect", "banner", ... as `reason` texts and events print it.
-std::string_view to_string(Stage s);
-
-/// One address of one MX host.
-struct HostTarget {
-  std::string name;
-  boost::asio::ip::tcp::endpoint endpoint;
-};
 
 /// The session never came to where MAIL could be said. Nothing of this counts against a message.
 struct SessionFailure {
@@ -40,38 +35,16 @@ struct SessionOptions {
   std::string ehlo;
   std::optional<boost::asio::ip::address> local_address;
   TlsPolicy tls = TlsPolicy::Opportunistic;
-  SSL_CTX* tls_context = nullptr;         ///< for opportunistic TLS; outlives the session
-  SSL_CTX* verifying_context = nullptr;   ///< for TlsPolicy::Require
+  SSL_CTX* tls_context = nullptr;        ///< for opportunistic TLS; outlives the session
+  SSL_CTX* verifying_context = nullptr;  ///< for TlsPolicy::Require
   Timeouts timeouts;
-};
-
-/// What the host announced after EHLO (after STARTTLS the second time).
-struct Extensions {
-  bool pipelining = false, eightbitmime = false, smtputf8 = false, chunking = false, dsn = false, starttls = false;
-  bool enhanced = false, size = false;
-  std::uint64_t max_size = 0;  ///< 0: no limit stated
 };
 
 struct TransactionRequest {
   queue::MessagePtr message;
-  std::shared_ptr<const std::string> content;                      ///< as stored; CRLF line ends, not dot-stuffed; shared with the message
-  std::shared_ptr<const queue::Message::Prepared> prepared;        ///< header lines that go first
-  std::vector<std::uint32_t> recipients;                           ///< indices into the envelope
-};
-
-/// How the transaction ended for one recipient (DESIGN section 5, "Permanent or not").
-struct RecipientResult {
-  enum class Kind {
-    Delivered,  ///< 2xx to the final dot
-    Transient,  ///< a reply about the message or recipient says later, or the connection failed after MAIL was answered
-    Permanent,  ///< 5xx to RCPT (not 552), DATA or the final dot; or the host lacks what the message needs (size, SMTPUTF8)
-    Untouched,  ///< failed before MAIL was answered, or 421 before the final dot: trouble of the path, no attempt
-  };
-  std::uint32_t recipient = 0;
-  Kind kind = Kind::Untouched;
-  Stage stage = Stage::Mail;
-  std::optional<mail::Reply> reply;
-  std::string error;  ///< when no reply says it
+  std::shared_ptr<const std::string> content;  ///< as stored; CRLF line ends, not dot-stuffed; shared with the message
+  std::shared_ptr<const queue::Message::Prepared> prepared;  ///< header lines that go first
+  std::vector<std::uint32_t> recipients;                     ///< indices into the envelope
 };
 
 struct TransactionResult {
@@ -84,9 +57,10 @@ struct TransactionResult {
 /// One connection to one host, used by one coroutine on one I/O thread.
 class SmtpSession {
  public:
-  /// Tries the targets in order until one answers EHLO as it should (a failed or refused one is passed over: next host on transport
-  /// failure, 4xx and 5xx at greeting or EHLO). STARTTLS as the policy says; opportunistic failure reconnects to the same host in the clear.
-  /// A bind failure ends at once with source_at_fault. The failure returned is the last one.
+  /// Tries the targets in order until one answers EHLO as it should (a failed or refused one is passed over: next host
+  /// on transport failure, 4xx and 5xx at greeting or EHLO). STARTTLS as the policy says; opportunistic failure
+  /// reconnects to the same host in the clear. A bind failure ends at once with source_at_fault. The failure returned
+  /// is the last one.
   static boost::asio::awaitable<std::expected<SmtpSession, SessionFailure>> open(boost::asio::any_io_executor executor,
                                                                                  std::vector<HostTarget> targets,
                                                                                  SessionOptions options);
