@@ -324,6 +324,11 @@ void Stream::close() {
   state_->close();
 }
 
+void Stream::interrupt() {
+  boost::system::error_code ignored;
+  state_->socket.cancel(ignored);
+}
+
 void Stream::close_gracefully() {
   if (!state_->socket.is_open()) return;
   if (state_->tls) state_->tls->send_close_notify();
