@@ -72,6 +72,12 @@ int Endpoint::port() const {
   return 0;
 }
 
+void Endpoint::set_port(int port) {
+  auto number = htons(static_cast<uint16_t>(port));
+  if (family() == AF_INET) reinterpret_cast<sockaddr_in&>(storage).sin_port = number;
+  if (family() == AF_INET6) reinterpret_cast<sockaddr_in6&>(storage).sin6_port = number;
+}
+
 std::string Endpoint::host() const {
   char text[INET6_ADDRSTRLEN] = "";
   if (family() == AF_INET) {

@@ -35,6 +35,7 @@ struct Endpoint {
   const sockaddr* address() const { return reinterpret_cast<const sockaddr*>(&storage); }
   int family() const { return storage.ss_family; }
   int port() const;
+  void set_port(int port);
   std::string host() const;       ///< "127.0.0.2" or "::1"
   std::string to_string() const;  ///< "127.0.0.2:25" or "[::1]:25"
 };
