@@ -18,7 +18,9 @@ IoThreads::IoThreads(std::string name, unsigned count) : name_(std::move(name)) 
   }
 }
 
-IoThreads::~IoThreads() { stop(); }
+IoThreads::~IoThreads() {
+  stop();
+}
 
 void IoThreads::start() {
   for (std::size_t i = 0; i < contexts_.size(); ++i) {

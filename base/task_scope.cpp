@@ -3,15 +3,19 @@
 #include "base/log.hpp"
 
 #include <cassert>
+#include <exception>
 #include <list>
+#include <utility>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/multiple_exceptions.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/system_error.hpp>
 
@@ -69,9 +73,33 @@ struct TaskScope::State {
       log::error("task ended by an exception", {{"task", task->name}, {"error", what(failure)}});
     }
     task->ended = true;
-    if (cancelling) return;  // its signal is on the stack below us; request_stop() removes it
+    if (cancelling) return;  // its signal is on the stack below us; cancel_all() removes it
     tasks.erase(task);
     if (tasks.empty()) all_ended.cancel();
+  }
+
+  void cancel_all() {
+    cancelling = true;
+    for (Task& task : tasks) {
+      if (!task.ended) task.cancel.emit(asio::cancellation_type::terminal);
+    }
+    cancelling = false;
+    tasks.remove_if([](const Task& task) { return task.ended; });
+    if (tasks.empty()) all_ended.cancel();
+  }
+
+  /// What co_spawn() runs. Asio 1.81 awaits once more behind a task that ended without waiting for anything, and if
+  /// such a task was cancelled meanwhile that await throws into io_context::run(). So cancellation throws no longer
+  /// then.
+  static asio::awaitable<void> run(asio::awaitable<void> task) {
+    std::exception_ptr failure;
+    try {
+      co_await std::move(task);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    co_await asio::this_coro::throw_if_cancelled(false);
+    if (failure) std::rethrow_exception(failure);
   }
 
   static asio::awaitable<void> join(std::shared_ptr<State> state) {
@@ -90,21 +118,16 @@ bool TaskScope::spawn(std::string name, asio::awaitable<void> task) {
   const auto entry = state_->tasks.emplace(state_->tasks.end());
   entry->name = std::move(name);
   auto on_end = [state = state_, entry](std::exception_ptr failure) { state->end(entry, failure); };
-  asio::co_spawn(state_->executor, std::move(task),
+  asio::co_spawn(state_->executor, State::run(std::move(task)),
                  asio::bind_cancellation_slot(entry->cancel.slot(), std::move(on_end)));
   return true;
 }
 
 void TaskScope::request_stop() {
   if (std::exchange(state_->stopping, true)) return;
-  const std::shared_ptr<State> state = state_;  // a task that ends here may be all that keeps our owner
-  state->cancelling = true;
-  for (State::Task& task : state->tasks) {
-    if (!task.ended) task.cancel.emit(asio::cancellation_type::terminal);
-  }
-  state->cancelling = false;
-  std::erase_if(state->tasks, [](const State::Task& task) { return task.ended; });
-  if (state->tasks.empty()) state->all_ended.cancel();
+  // Runs here and now on the executor's thread. From elsewhere (before the io_context runs) it waits its turn, because
+  // the signal that Asio keeps for a task would wait for its turn alone and may find that task gone.
+  asio::dispatch(state_->executor, [state = state_] { state->cancel_all(); });
 }
 
 asio::awaitable<void> TaskScope::join() {
