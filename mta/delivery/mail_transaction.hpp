@@ -97,7 +97,7 @@ class MailTransaction {
   Phase phase_ = Phase::Over;    ///< whose reply is due next, or which command comes next
   std::size_t outstanding_ = 0;  ///< replies due
   std::size_t rcpts_sent_ = 0, rcpts_answered_ = 0, accepted_ = 0;
-  bool mail_sent_ = false, mail_accepted_ = false, data_sent_ = false;
+  bool mail_sent_ = false, mail_accepted_ = false;
 
   bool reset_first_ = false;  ///< the transaction before left a reverse-path at the host
   bool session_usable_ = true;
