@@ -15,6 +15,7 @@ namespace danki::events {
 namespace {
 
 constexpr int kLevel = 3;  // zstd's default; event lines shrink to a tenth, and higher levels gain little
+constexpr std::size_t kMaxFrameBytes = 4 * kFrameBytes;
 constexpr std::string_view kPrefix = "events-";
 constexpr std::string_view kLogSuffix = ".log";
 constexpr std::string_view kZstSuffix = ".log.zst";
@@ -85,20 +86,26 @@ class FrameWriter {
   std::string buffer_;
 };
 
+/// Octets of `text` up to and with its last newline; 0 without one.
+std::size_t whole_lines(std::string_view text) {
+  const std::size_t at = text.rfind('\n');
+  return at == std::string_view::npos ? 0 : at + 1;
+}
+
 Result<void> compress_frames(const FileDescriptor& from, const FileDescriptor& to, const std::filesystem::path& log,
                              const std::atomic<bool>& stop) {
   FrameWriter frames;
   std::string text;
   for (bool has_more = true; has_more || !text.empty();) {
     if (stop) return std::unexpected(Error{std::errc::operation_canceled, log.string()});
-    // Until the frame's share of text is there and a line ends in it.
-    while (has_more && (text.size() < kFrameBytes || text.rfind('\n') == std::string::npos)) {
+    // Until the frame's share of text is there and a line ends in it; a damaged file may have no line ends.
+    while (has_more && (text.size() < kFrameBytes || (whole_lines(text) == 0 && text.size() < kMaxFrameBytes))) {
       auto more = read_more(from, text, kFrameBytes / 4, log);
       if (!more) return std::unexpected(more.error());
       has_more = *more;
     }
-    const std::size_t last_newline = text.rfind('\n');
-    const std::size_t whole = has_more ? last_newline + 1 : text.size();
+    const std::size_t lines = whole_lines(text);
+    const std::size_t whole = has_more && lines > 0 ? lines : text.size();
     if (whole == 0) continue;
     auto frame = frames.compress(std::string_view(text).substr(0, whole));
     if (!frame) return std::unexpected(frame.error());

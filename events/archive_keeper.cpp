@@ -72,6 +72,7 @@ void ArchiveKeeper::remove_expired() {
   const std::uint64_t room = options_.retain_bytes > live ? options_.retain_bytes - live : 0;
   for (const Archive& archive : expired_archives(*archives, clock_.now(), options_.retain_for, room)) {
     std::error_code failure;
+    std::filesystem::remove(archive.path.string() + ".zst.tmp", failure);  // of a compression that was cut short
     std::filesystem::remove(archive.path, failure);
     if (failure) {
       log::warn("old event log not removed", {{"file", archive.path.string()}, {"error", failure.message()}});
