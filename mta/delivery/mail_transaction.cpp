@@ -269,6 +269,7 @@ MailTransaction::Step MailTransaction::on_final_reply(const mail::Reply& reply) 
 /// 421: the session is over. Only in reply to the final dot does it say something about the message.
 MailTransaction::Step MailTransaction::on_service_closing(const mail::Reply& reply) {
   session_usable_ = false;
+  closing_stage_ = awaiting();
   closing_reply_ = reply;
   settle_rest(phase_ == Phase::FinalDot ? Kind::Transient : Kind::Untouched, awaiting(), &reply);
   return finish();
@@ -283,6 +284,7 @@ MailTransaction::Step MailTransaction::on_nonsense(const mail::Reply& reply) {
 MailTransaction::Step MailTransaction::on_broken(const Error& error) {
   const Stage stage = awaiting();
   session_usable_ = false;
+  closing_stage_ = stage;
   closing_error_ = describe(error, stage);
   settle_rest(stage == Stage::Mail ? Kind::Untouched : Kind::Transient, stage, nullptr, closing_error_);
   return finish();
@@ -290,6 +292,7 @@ MailTransaction::Step MailTransaction::on_broken(const Error& error) {
 
 MailTransaction::Step MailTransaction::on_content_cut(const Error& error, const mail::Reply* reply) {
   session_usable_ = false;
+  closing_stage_ = Stage::Data;
   closing_error_ = describe(error, Stage::Data);
   if (reply != nullptr) closing_reply_ = *reply;
   if (reply != nullptr && reply->code == kServiceClosing) {

@@ -60,7 +60,9 @@ class MailTransaction {
   std::vector<RecipientResult> take_results() { return std::move(results_); }
   /// False: nothing more may be said on this connection. The next start() must be on a new MailTransaction.
   bool session_usable() const { return session_usable_; }
-  /// The last reply that ended the session, if one did.
+  /// Where the session ended, when it did.
+  Stage closing_stage() const { return closing_stage_; }
+  /// The reply that ended it, if one did.
   const std::optional<mail::Reply>& closing_reply() const { return closing_reply_; }
   /// What ended the session when no reply did.
   const std::string& closing_error() const { return closing_error_; }
@@ -101,6 +103,7 @@ class MailTransaction {
 
   bool reset_first_ = false;  ///< the transaction before left a reverse-path at the host
   bool session_usable_ = true;
+  Stage closing_stage_ = Stage::Mail;
   std::optional<mail::Reply> closing_reply_;
   std::string closing_error_;
 };

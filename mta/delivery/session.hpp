@@ -72,16 +72,28 @@ class SmtpSession {
   boost::asio::awaitable<TransactionResult> deliver(TransactionRequest request);
   /// QUIT, waits shortly for 221, closes.
   boost::asio::awaitable<void> quit();
-  /// Returns when the idle connection is closed by the host or says something (421): it is unusable then.
+  /// Returns when the idle connection is closed by the host or says something (421): it is unusable then. Returns with
+  /// the session usable after stop_waiting().
   boost::asio::awaitable<void> wait_closed();
+  /// Ends a wait_closed() under way.
+  void stop_waiting();
+  /// Closes at once; a deliver() under way ends as a broken connection does.
   void close();
+  /// False once the connection is gone or must not be used on.
+  bool usable() const;
+  /// True from the moment the end of the content is handed to the kernel until its reply is read: closing then risks a
+  /// duplicate.
+  bool awaiting_final_reply() const;
 
   const HostTarget& target() const;
   const Extensions& extensions() const;
   const std::optional<net::TlsInfo>& tls_info() const;
+  /// The source's address and port as the kernel chose them.
+  boost::asio::ip::tcp::endpoint local_endpoint() const;
+
+  struct State;  ///< session_state.hpp
 
  private:
-  struct State;
   explicit SmtpSession(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
