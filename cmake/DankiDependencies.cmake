@@ -24,8 +24,10 @@ if(CCACHE)
 endif()
 
 add_library(danki_flags INTERFACE)
+# GCC 12 takes Asio's pairing of its coroutine frame allocator for a mismatch.
 target_compile_options(danki_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
+    -Wno-mismatched-new-delete>)
 target_compile_definitions(danki_flags INTERFACE
   BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION
   BOOST_ERROR_CODE_HEADER_ONLY SPDLOG_FMT_EXTERNAL)

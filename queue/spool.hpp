@@ -42,6 +42,9 @@ struct Outcome {
   };
   std::vector<Change> changes;      ///< recipients whose progress changed
   std::vector<DueEntry> remaining;  ///< new due records for the recipients of `entry` that are still pending
+  /// A new message (a DSN telling of this outcome) stored in the same write: it exists if and only if the outcome is recorded. It is announced
+  /// to the on_accepted sink like any other.
+  std::optional<NewMessage> report;
 };
 
 /// Why new mail cannot be taken now.
@@ -106,8 +109,11 @@ class Spool {
   Result<std::string> read_content(MessageId id);
   /// Records of `lane` not before `from` in key order (nullopt: from its start), due at or before `until`, at most `limit`.
   Result<LanePage> read_lane(const LaneKey& lane, const std::optional<DueEntry>& from, TimePoint until, std::size_t limit);
-  /// Every lane with its counts: one pass over the due index.
-  Result<std::vector<LaneCount>> scan_lanes();
+  /// Every lane with its counts: one pass over the due index. Records of messages above `up_to` are not counted (they are
+  /// announced by on_accepted).
+  Result<std::vector<LaneCount>> scan_lanes(MessageId up_to);
+  /// The highest id given out so far; any thread.
+  MessageId last_id() const;
   /// Due records in key order after `after` (nullopt: from the start); for listings.
   Result<std::vector<DueEntry>> list(const std::optional<DueEntry>& after, std::size_t limit);
   Result<StoredMessage> show(MessageId id);

@@ -97,6 +97,7 @@ struct Options {
   std::chrono::seconds sign_max_age{24 * 3600};
   std::chrono::milliseconds shutdown_grace{60000};
   bool allow_private_mx = false;
+  std::vector<boost::asio::ip::address> own_addresses;  ///< of our listeners: mail must not loop to them
   bool send_unsigned = false;    ///< [auth] missing_key = "send_unsigned"
   Timeouts timeouts;
 };

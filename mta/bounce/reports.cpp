@@ -1,0 +1,34 @@
+#include "mta/bounce/reports.hpp"
+
+namespace danki::bounce {
+
+std::optional<queue::NewMessage> compose_report(const queue::Message& message, std::string_view content,
+                                                std::vector<mail::DsnRecipient> recipients, const ReportOptions& options,
+                                                TimePoint now) {
+  const mail::Envelope& about = message.envelope;
+  if (about.reverse_path.is_null() || recipients.empty()) return std::nullopt;
+  mail::DsnRequest request{.reporting_mta = options.hostname,
+                           .id = message.id.to_string(),
+                           .envelope = &about,
+                           .recipients = std::move(recipients),
+                           .original = content,
+                           .now = now,
+                           .boundary = "report-" + message.id.to_string()};
+  queue::NewMessage report;
+  report.content = mail::build_dsn(request);
+  mail::Envelope& envelope = report.envelope;
+  envelope.recipients.push_back({.address = about.reverse_path, .orcpt = {}, .notify = mail::kNotifyNever});
+  envelope.body = mail::BodyType::EightBitMime;
+  envelope.smtputf8 = about.reverse_path.needs_smtputf8();
+  envelope.tenant = about.tenant;
+  envelope.klass = about.klass;
+  envelope.pool = about.pool;
+  envelope.from_domain = options.hostname;
+  envelope.session = about.session;
+  envelope.size = report.content.size();
+  envelope.arrived_at = now;
+  envelope.expires_at = now + options.expiry;
+  return report;
+}
+
+}  // namespace danki::bounce

@@ -1,0 +1,534 @@
+#include "mta/delivery/delivery.hpp"
+
+#include "base/log.hpp"
+#include "base/mailbox.hpp"
+#include "base/task_scope.hpp"
+#include "base/worker_pool.hpp"
+#include "mail/address.hpp"
+#include "mta/delivery/egress_connection.hpp"
+#include "mta/delivery/mx_targets.hpp"
+#include "net/tls.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <future>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace danki::delivery {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr std::size_t kMaxWork = 100000;  // bounded already by what the scheduler holds in memory
+constexpr std::size_t kRetryPage = 1000;  // records moved per step of an operator's retry
+constexpr unsigned kWorkers = 2;          // for the disk
+
+using Task = std::move_only_function<void(Scheduler&)>;
+using IoTask = std::move_only_function<void()>;
+
+}  // namespace
+
+struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
+  /// The connections of one I/O thread, and the way to it.
+  struct Io {
+    explicit Io(asio::io_context& c) : context(c), scope(std::make_unique<TaskScope>(c.get_executor())) {}
+    asio::io_context& context;
+    Mailbox<IoTask> mailbox;
+    std::unordered_map<ConnectionId, std::unique_ptr<EgressConnection>> connections;
+    std::unique_ptr<TaskScope> scope;  // last: its tasks refer to the connections
+  };
+
+  Impl(IoThreads& threads, queue::Spool& spool_, events::EventLog& events_, net::Resolver& resolver_,
+       delivery::Ports& ports_, const Clock& clock_, std::shared_ptr<const Options> options_,
+       std::shared_ptr<const dkim::KeyRing> keys)
+      : spool(spool_),
+        events(events_),
+        resolver(resolver_),
+        ports(ports_),
+        clock(clock_),
+        options(options_),
+        random(random_seed()),
+        scheduler(*this, clock_, random, options_, Scheduler::Limits{}),
+        workers("delivery-disk", kWorkers, kMaxWork),
+        prepare_stage(
+            static_cast<unsigned>(threads.size()), spool_, events_, clock_, prepare_options(*options_, std::move(keys)),
+            [this](ItemId item, std::string error) {
+              tell([item, error = std::move(error)](Scheduler& s) mutable { s.on_prepared(item, std::move(error)); });
+            }) {
+    for (std::size_t i = 0; i < threads.size(); ++i) io.push_back(std::make_unique<Io>(threads.context(i)));
+    for (TlsPolicy policy : {TlsPolicy::Opportunistic, TlsPolicy::Require}) {
+      auto made = net::client_tls_context(policy == TlsPolicy::Require);
+      if (!made) {
+        log::error("TLS for delivery is not available", {{"error", made.error().message()}});
+        continue;
+      }
+      (policy == TlsPolicy::Require ? verifying_tls : opportunistic_tls) = *made;
+    }
+  }
+
+  static PrepareOptions prepare_options(const Options& options, std::shared_ptr<const dkim::KeyRing> keys) {
+    return {.keys = std::move(keys),
+            .send_unsigned = options.send_unsigned,
+            .hostname = options.hostname,
+            .sign_max_age = options.sign_max_age};
+  }
+
+  // --- towards the scheduler's thread ---
+
+  void tell(Task task) {
+    if (mailbox.push(std::move(task))) {
+      // The lock makes the push visible to a thread that is about to wait.
+      std::lock_guard lock(wake_mutex);
+      wake.notify_one();
+    }
+  }
+
+  void run() {
+    name_this_thread("scheduler");
+    std::vector<Task> batch;
+    for (;;) {
+      {
+        std::unique_lock lock(wake_mutex);
+        auto pending = [this] { return ended || mailbox.size() > 0; };
+        auto next = scheduler.next_wake();
+        if (!next) {
+          wake.wait(lock, pending);
+        } else if (TimePoint now = clock.now(); *next > now) {
+          wake.wait_for(lock, std::min<Duration>(*next - now, std::chrono::seconds(1)), pending);
+        }
+        if (ended && mailbox.size() == 0) return;
+      }
+      mailbox.take_all(batch);
+      for (Task& task : batch) task(scheduler);
+      batch.clear();
+      scheduler.run();
+    }
+  }
+
+  // --- SchedulerPorts: on the scheduler's thread ---
+
+  Io& io_of(ConnectionId id) { return *io[id % io.size()]; }
+
+  void on_io(Io& target, IoTask task) {
+    if (!target.mailbox.push(std::move(task))) return;
+    asio::post(target.context, [&target] {
+      std::vector<IoTask> batch;
+      target.mailbox.take_all(batch);
+      for (IoTask& next : batch) next();
+    });
+  }
+
+  void open(ConnectionPlan plan) override {
+    plan.session.tls_context = opportunistic_tls.get();
+    plan.session.verifying_context = verifying_tls.get();
+    Io& target = io_of(plan.id);
+    on_io(target, [this, &target, plan = std::move(plan)]() mutable {
+      ConnectionId id = plan.id;
+      auto connection = std::make_unique<EgressConnection>(target.context.get_executor(), std::move(plan), *this);
+      EgressConnection& started = *connection;
+      target.connections.emplace(id, std::move(connection));
+      if (!target.scope->spawn("egress connection", live(target, id, started))) {
+        target.connections.erase(id);
+        connect_failed(id,
+                       SessionFailure{.stage = Stage::Connect, .target = {}, .reply = {}, .error = "shutting down"});
+      }
+    });
+  }
+
+  asio::awaitable<void> live(Io& target, ConnectionId id, EgressConnection& connection) {
+    co_await connection.run();
+    target.connections.erase(id);
+  }
+
+  void assign(ConnectionId id, std::vector<WorkItem> items) override {
+    Io& target = io_of(id);
+    on_io(target, [&target, id, items = std::move(items)]() mutable {
+      auto found = target.connections.find(id);
+      // Gone: its on_closed is on the way and returns what it did not begin.
+      if (found != target.connections.end()) found->second->assign(std::move(items));
+    });
+  }
+
+  void close(ConnectionId id) override {
+    Io& target = io_of(id);
+    on_io(target, [&target, id] {
+      auto found = target.connections.find(id);
+      if (found != target.connections.end()) found->second->close_when_done();
+    });
+  }
+
+  void on_worker(std::function<void()> work) {
+    if (!workers.try_submit(std::move(work))) log::error("disk work dropped", {{"queued", workers.queued()}});
+  }
+
+  void read_lane(ReadRequest request) override {
+    on_worker([this, request = std::move(request)] {
+      auto page = spool.read_lane(request.key, request.from, request.until, request.limit);
+      if (!page) {
+        tell([lane = request.lane, error = page.error()](Scheduler& s) { s.on_read_failed(lane, error); });
+      } else {
+        tell([lane = request.lane, page = std::move(*page)](Scheduler& s) { s.on_page(lane, page); });
+      }
+    });
+  }
+
+  void load(std::vector<std::pair<ItemId, queue::MessageId>> items) override {
+    on_worker([this, items = std::move(items)] {
+      for (const auto& [item, id] : items) {
+        auto message = spool.load(id);
+        tell([item, message = std::move(message)](Scheduler& s) mutable { s.on_loaded(item, std::move(message)); });
+      }
+    });
+  }
+
+  void prepare(ItemId item, queue::MessagePtr message) override { prepare_stage.submit(item, std::move(message)); }
+
+  bool is_prepared(const queue::Message& message) override { return prepare_stage.is_prepared(message); }
+
+  void resolve(std::string domain) override {
+    std::shared_ptr<const Options> now = options;  // the scheduler's thread is the one that swaps it
+    std::uint64_t seed = random.next();
+    Io& target = *io.front();
+    on_io(target, [this, &target, domain = std::move(domain), now, seed]() mutable {
+      target.scope->spawn("resolve", resolve_and_tell(std::move(domain), std::move(now), seed));
+    });
+  }
+
+  asio::awaitable<void> resolve_and_tell(std::string domain, std::shared_ptr<const Options> now, std::uint64_t seed) {
+    TargetQuery query;
+    query.domain = domain;
+    query.allow_private = now->allow_private_mx;
+    query.own_addresses = now->own_addresses;
+    query.seed = seed;
+    for (const RouteOptions& route : now->routes) {
+      if (!mail::domain_matches(domain, route.match)) continue;
+      query.next_hop = route.next_hop;
+      break;
+    }
+    MxTargets found = co_await resolve_targets(resolver, std::move(query));
+    Resolution resolution;
+    switch (found.status) {
+      case MxTargets::Status::Ok:
+        resolution.status = Resolution::Status::Ok;
+        break;
+      case MxTargets::Status::NullMx:
+        resolution.status = Resolution::Status::NullMx;
+        break;
+      case MxTargets::Status::NxDomain:
+        resolution.status = Resolution::Status::NxDomain;
+        break;
+      case MxTargets::Status::NoAddress:
+      case MxTargets::Status::Forbidden:
+        resolution.status = Resolution::Status::NoAddress;
+        break;
+      case MxTargets::Status::NoFamily:
+      case MxTargets::Status::Temporary:
+        resolution.status = Resolution::Status::Temporary;
+        break;
+    }
+    resolution.site = std::move(found.site);
+    resolution.targets = std::move(found.targets);
+    resolution.ttl = std::chrono::seconds(found.ttl);
+    resolution.error = std::move(found.error);
+    tell([domain = std::move(domain), resolution = std::move(resolution)](Scheduler& s) {
+      s.on_resolved(domain, resolution);
+    });
+  }
+
+  void record(std::vector<FinishedAttempt> attempts) override {
+    bool reports_due =
+        std::any_of(attempts.begin(), attempts.end(), [](const FinishedAttempt& a) { return !a.judged.dsn.empty(); });
+    if (!reports_due) {
+      record_now(std::move(attempts));
+      return;
+    }
+    // A report is composed where the disk may be read, and stored in the same batch as the outcome it tells of.
+    std::vector<FinishedAttempt> plain, with_report;
+    for (FinishedAttempt& attempt : attempts)
+      (attempt.judged.dsn.empty() ? plain : with_report).push_back(std::move(attempt));
+    if (!plain.empty()) record_now(std::move(plain));
+    on_worker([this, with_report = std::make_shared<std::vector<FinishedAttempt>>(std::move(with_report))] {
+      for (FinishedAttempt& attempt : *with_report) compose_report(attempt);
+      record_now(std::move(*with_report));
+    });
+  }
+
+  void compose_report(FinishedAttempt& attempt) {
+    const queue::Message& message = *attempt.judged.outcome.message;
+    std::shared_ptr<const std::string> content = message.content();
+    std::string read;
+    if (!content) {
+      auto stored = spool.read_content(message.id);
+      if (stored) {
+        read = std::move(*stored);
+      } else {
+        // The report then goes without the original's header section: better than no report.
+        log::error("reading a message for its report failed",
+                   {{"id", message.id.to_string()}, {"error", stored.error().message()}});
+      }
+    }
+    attempt.judged.outcome.report =
+        ports.compose_dsn(message, content ? *content : read, std::move(attempt.judged.dsn));
+    attempt.judged.dsn.clear();
+  }
+
+  void record_now(std::vector<FinishedAttempt> attempts) {
+    std::vector<events::Event> records;
+    for (FinishedAttempt& attempt : attempts) {
+      for (events::Event& event : attempt.judged.events) records.push_back(std::move(event));
+      attempt.judged.events.clear();
+    }
+    auto outcomes = std::make_shared<std::vector<queue::Outcome>>();
+    auto applied = std::make_shared<std::vector<AppliedAttempt>>();
+    for (FinishedAttempt& attempt : attempts) {
+      applied->push_back({attempt.item, attempt.judged.outcome.remaining});
+      outcomes->push_back(std::move(attempt.judged.outcome));
+    }
+    // First the log, then the spool: a crash in between repeats an attempt, it never hides one.
+    events.append(std::move(records), [this, outcomes, applied] {
+      spool.record(std::move(*outcomes),
+                   [this, applied] { tell([applied](Scheduler& s) { s.on_applied(*applied); }); });
+    });
+  }
+
+  void reschedule(std::vector<queue::DueEntry> entries, TimePoint due) override {
+    auto old = std::make_shared<std::vector<queue::DueEntry>>(entries);
+    spool.reschedule(std::move(entries), due,
+                     [this, old, due] { tell([old, due](Scheduler& s) { s.on_rescheduled(*old, due); }); });
+  }
+
+  void event(events::Event record) override { events.append(std::move(record)); }
+
+  bool can_bind(const asio::ip::address& address) override {
+    asio::ip::tcp::endpoint endpoint(address, 0);
+    int fd = ::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    bool bound = ::bind(fd, endpoint.data(), static_cast<socklen_t>(endpoint.size())) == 0;
+    ::close(fd);
+    return bound;
+  }
+
+  // --- EgressConnection::Owner: on an I/O thread ---
+
+  void connected(ConnectionId id) override {
+    tell([id](Scheduler& s) { s.on_connected(id); });
+  }
+  void connect_failed(ConnectionId id, SessionFailure failure) override {
+    tell([id, failure = std::move(failure)](Scheduler& s) { s.on_connect_failed(id, failure); });
+  }
+  void report(AttemptReport report) override {
+    tell([report = std::move(report)](Scheduler& s) mutable { s.on_report(std::move(report)); });
+  }
+  void closed(ConnectionId id) override {
+    tell([id](Scheduler& s) { s.on_closed(id); });
+  }
+
+  asio::awaitable<Result<std::shared_ptr<const std::string>>> read_content(queue::MessageId id) override {
+    using Content = Result<std::shared_ptr<const std::string>>;
+    auto executor = co_await asio::this_coro::executor;
+    auto initiate = [this, id, executor](auto handler) {
+      auto shared = std::make_shared<decltype(handler)>(std::move(handler));
+      bool taken = workers.try_submit([this, id, executor, shared] {
+        auto read = spool.read_content(id);
+        Content content = read ? Content(std::make_shared<const std::string>(std::move(*read)))
+                               : Content(std::unexpected(read.error()));
+        asio::post(executor, [shared, content = std::move(content)]() mutable { (*shared)(std::move(content)); });
+      });
+      if (!taken) {
+        asio::post(executor, [shared]() mutable {
+          (*shared)(
+              Content(std::unexpected(Error{std::errc::resource_unavailable_try_again, "too much disk work waits"})));
+        });
+      }
+    };
+    co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Content)>(initiate,
+                                                                                          asio::use_awaitable);
+  }
+
+  // --- operator's retry: pages through lanes on a worker ---
+
+  void retry(const EntrySelector& selector, std::function<void(std::uint64_t)> done) {
+    tell([this, selector, done = std::move(done)](Scheduler& s) mutable {
+      auto lanes = std::make_shared<std::vector<queue::LaneKey>>(s.retry(selector));
+      on_worker([this, lanes, selector, done = std::move(done)] {
+        std::uint64_t matched = 0;
+        for (const queue::LaneKey& lane : *lanes) matched += retry_lane(lane, selector);
+        done(matched);
+      });
+    });
+  }
+
+  std::uint64_t retry_lane(const queue::LaneKey& lane, const EntrySelector& selector) {
+    std::uint64_t matched = 0;
+    std::optional<queue::DueEntry> from;
+    do {
+      auto page = spool.read_lane(lane, from, TimePoint::max(), kRetryPage);
+      if (!page) {
+        log::error("reading the queue failed", {{"error", page.error().message()}});
+        return matched;
+      }
+      std::vector<queue::DueEntry> later;
+      TimePoint now = clock.now();
+      for (queue::DueEntry& entry : page->entries) {
+        if (!selector.id.empty() && entry.id.to_string() != selector.id) continue;
+        ++matched;
+        if (entry.due > now) later.push_back(std::move(entry));
+      }
+      from = std::move(page->next);
+      if (later.empty()) continue;
+      // Page by page, so that a million records do not pile up in memory.
+      std::promise<void> moved;
+      tell([&moved, later = std::move(later)](Scheduler& s) mutable {
+        s.reschedule(std::move(later));
+        moved.set_value();
+      });
+      moved.get_future().wait();
+    } while (from);
+    return matched;
+  }
+
+  queue::Spool& spool;
+  events::EventLog& events;
+  net::Resolver& resolver;
+  delivery::Ports& ports;
+  const Clock& clock;
+  std::shared_ptr<const Options> options;  // on the scheduler's thread
+  SeededRandom random;
+  net::TlsContext opportunistic_tls, verifying_tls;
+  Mailbox<Task> mailbox;
+  std::mutex wake_mutex;
+  std::condition_variable wake;
+  bool ended = false;
+  Scheduler scheduler;
+  std::vector<std::unique_ptr<Io>> io;
+  WorkerPool workers;
+  Prepare prepare_stage;
+  std::thread thread;
+};
+
+Delivery::Delivery(IoThreads& threads, queue::Spool& spool, events::EventLog& events, net::Resolver& resolver,
+                   Ports& ports, const Clock& clock, std::shared_ptr<const Options> options,
+                   std::shared_ptr<const dkim::KeyRing> keys)
+    : impl_(std::make_unique<Impl>(threads, spool, events, resolver, ports, clock, std::move(options),
+                                   std::move(keys))) {}
+
+Delivery::~Delivery() {
+  if (impl_->thread.joinable()) stop(std::chrono::milliseconds(0));
+}
+
+void Delivery::start() {
+  Impl& impl = *impl_;
+  impl.thread = std::thread([&impl] { impl.run(); });
+  // The ids of this scan end where the first message accepted after it begins.
+  queue::MessageId last = impl.spool.last_id();
+  impl.on_worker([&impl, last] {
+    auto lanes = impl.spool.scan_lanes(last);
+    if (!lanes) {
+      log::error("reading the queue failed",
+                 {{"error", lanes.error().message()}, {"action", "restart to deliver what was queued before"}});
+      return;
+    }
+    impl.tell([lanes = std::move(*lanes), last](Scheduler& s) { s.on_scanned(lanes, last); });
+  });
+}
+
+void Delivery::accepted(std::vector<queue::Accepted> batch) {
+  impl_->tell([batch = std::move(batch)](Scheduler& s) mutable { s.on_accepted(std::move(batch)); });
+}
+
+void Delivery::reload(std::shared_ptr<const Options> options, std::shared_ptr<const dkim::KeyRing> keys) {
+  impl_->prepare_stage.set_options(Impl::prepare_options(*options, std::move(keys)));
+  impl_->tell([this, options = std::move(options)](Scheduler& s) {
+    impl_->options = options;
+    s.set_options(options);
+  });
+}
+
+void Delivery::stop(std::chrono::milliseconds grace) {
+  Impl& impl = *impl_;
+  if (!impl.thread.joinable()) return;
+  std::promise<void> stopped;
+  impl.tell([&stopped](Scheduler& s) {
+    s.stop();
+    stopped.set_value();
+  });
+  stopped.get_future().wait();
+  impl.prepare_stage.stop();
+
+  auto deadline = std::chrono::steady_clock::now() + grace;
+  for (bool last = false; !last;) {
+    last = std::chrono::steady_clock::now() >= deadline;
+    std::size_t open = 0;
+    for (auto& io : impl.io) {
+      std::promise<std::size_t> left;
+      impl.on_io(*io, [&io, &left, last] {
+        std::size_t waiting = 0;
+        for (auto& [id, connection] : io->connections) {
+          if (!last && connection->awaiting_final_reply()) {
+            ++waiting;
+          } else {
+            connection->abort();
+          }
+        }
+        left.set_value(waiting);
+      });
+      open += left.get_future().get();
+    }
+    if (open == 0) break;
+    std::unique_lock lock(impl.wake_mutex);
+    impl.wake.wait_for(lock, std::chrono::milliseconds(20));
+  }
+  // Connections that only need a turn of their thread to end.
+  for (auto& io : impl.io) {
+    std::promise<void> joined;
+    impl.on_io(*io, [&io, &joined] {
+      io->scope->request_stop();
+      auto wait = [](TaskScope& scope, std::promise<void>& done) -> asio::awaitable<void> {
+        co_await scope.join();
+        done.set_value();
+      };
+      asio::co_spawn(io->context, wait(*io->scope, joined), [](std::exception_ptr) {});
+    });
+    joined.get_future().wait();
+  }
+  {
+    std::lock_guard lock(impl.wake_mutex);
+    impl.ended = true;
+  }
+  impl.wake.notify_all();
+  impl.thread.join();
+  // What waits for the disk may be outcomes on their way to the log: let it through before the workers end.
+  std::promise<void> drained;
+  impl.on_worker([&drained] { drained.set_value(); });
+  drained.get_future().wait();
+  impl.workers.stop();
+  impl.events.flush();
+}
+
+void Delivery::view(std::function<void(DeliveryView)> done) {
+  impl_->tell([done = std::move(done)](Scheduler& s) { done({s.counts(), s.sources()}); });
+}
+
+void Delivery::sites(std::function<void(std::vector<SiteSummary>)> done) {
+  impl_->tell([done = std::move(done)](Scheduler& s) { done(s.sites()); });
+}
+
+void Delivery::retry(EntrySelector selector, std::function<void(std::uint64_t)> done) {
+  impl_->retry(selector, std::move(done));
+}
+
+void Delivery::site_of(std::string domain, std::function<void(std::string)> done) {
+  impl_->tell([domain = std::move(domain), done = std::move(done)](Scheduler& s) { done(s.site_of(domain)); });
+}
+
+}  // namespace danki::delivery

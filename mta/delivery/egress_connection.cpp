@@ -1,0 +1,128 @@
+#include "mta/delivery/egress_connection.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace danki::delivery {
+
+namespace asio = boost::asio;
+
+EgressConnection::EgressConnection(asio::any_io_executor executor, ConnectionPlan plan, Owner& owner)
+    : executor_(executor), plan_(std::move(plan)), owner_(owner), wake_(executor) {}
+
+void EgressConnection::assign(std::vector<WorkItem> items) {
+  for (WorkItem& item : items) work_.push_back(std::move(item));
+  wake_.cancel();
+}
+
+void EgressConnection::close_when_done() {
+  closing_ = true;
+  wake_.cancel();
+}
+
+bool EgressConnection::awaiting_final_reply() const {
+  return session_ && session_->awaiting_final_reply();
+}
+
+void EgressConnection::abort() {
+  aborted_ = true;
+  closing_ = true;
+  wake_.cancel();
+  if (session_) session_->close();
+}
+
+asio::awaitable<void> EgressConnection::wait_for_work() {
+  wake_.expires_after(plan_.session.timeouts.idle);
+  auto [error] = co_await wake_.async_wait(asio::as_tuple(asio::use_awaitable));
+  if (!error) closing_ = true;  // idle long enough; a cancelled wait means there is something to do
+}
+
+asio::awaitable<void> EgressConnection::run() {
+  auto opened = co_await SmtpSession::open(executor_, plan_.targets, plan_.session);
+  if (!opened) {
+    owner_.connect_failed(plan_.id, opened.error());
+    co_return;
+  }
+  session_.emplace(std::move(*opened));
+  owner_.connected(plan_.id);
+  bool usable = true;
+  while (usable && !aborted_) {
+    if (work_.empty()) {
+      if (closing_) break;
+      co_await wait_for_work();
+      continue;
+    }
+    WorkItem work = std::move(work_.front());
+    work_.pop_front();
+    usable = co_await send(std::move(work));
+  }
+  if (usable && !aborted_) co_await session_->quit();
+  owner_.closed(plan_.id);
+}
+
+asio::awaitable<bool> EgressConnection::send(WorkItem work) {
+  AttemptReport report;
+  report.connection = plan_.id;
+  report.item = work.item;
+  report.target = session_->target();
+  report.delivered_before = delivered_;
+  report.host_has_dsn = session_->extensions().dsn;
+  if (const auto& tls = session_->tls_info()) {
+    std::string policy = plan_.session.tls == TlsPolicy::Require ? "require" : "opportunistic";
+    report.tls = events::Event::Tls{tls->version, tls->cipher, policy};
+  }
+  std::shared_ptr<const std::string> content = work.message->content();
+  if (!content) {
+    auto read = co_await owner_.read_content(work.message->id);
+    if (!read) {
+      std::string error = "reading the content: " + read.error().message();
+      for (std::uint32_t index : work.recipients) {
+        report.results.push_back({.recipient = index,
+                                  .kind = RecipientResult::Kind::Transient,
+                                  .stage = Stage::Mail,
+                                  .reply = {},
+                                  .error = error});
+      }
+      owner_.report(std::move(report));
+      co_return true;
+    }
+    content = *read;
+  }
+  bool usable = true;
+  bool any_delivered = false;
+  std::size_t next = 0;
+  while (next < work.recipients.size() && usable && !aborted_) {
+    std::size_t count = std::min<std::size_t>(plan_.max_recipients, work.recipients.size() - next);
+    TransactionRequest request;
+    request.message = work.message;
+    request.content = content;
+    request.prepared = work.message->prepared();
+    request.recipients.assign(work.recipients.begin() + static_cast<std::ptrdiff_t>(next),
+                              work.recipients.begin() + static_cast<std::ptrdiff_t>(next + count));
+    next += count;
+    TransactionResult result = co_await session_->deliver(std::move(request));
+    report.duration += result.duration;
+    for (RecipientResult& recipient : result.recipients) {
+      any_delivered = any_delivered || recipient.kind == RecipientResult::Kind::Delivered;
+      // We cut the connection ourselves: no deferral happened.
+      if (aborted_ && recipient.kind == RecipientResult::Kind::Transient && !recipient.reply) {
+        recipient.kind = RecipientResult::Kind::Untouched;
+      }
+      report.results.push_back(std::move(recipient));
+    }
+    usable = result.session_usable;
+    report.failure = std::move(result.failure);
+  }
+  for (; next < work.recipients.size(); ++next) {
+    report.results.push_back({.recipient = work.recipients[next],
+                              .kind = RecipientResult::Kind::Untouched,
+                              .stage = Stage::Mail,
+                              .reply = {},
+                              .error = {}});
+  }
+  if (any_delivered) ++delivered_;
+  owner_.report(std::move(report));
+  co_return usable;
+}
+
+}  // namespace danki::delivery

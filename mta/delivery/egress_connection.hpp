@@ -1,0 +1,61 @@
+#pragma once
+
+#include "mta/delivery/scheduler_ports.hpp"
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+namespace danki::delivery {
+
+/// One outbound connection at work: opens its session, sends what it is assigned, reports. Lives on one I/O thread;
+/// every method is called there.
+class EgressConnection {
+ public:
+  /// What it tells the scheduler, and where it gets contents from.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual void connected(ConnectionId id) = 0;
+    virtual void connect_failed(ConnectionId id, SessionFailure failure) = 0;
+    virtual void report(AttemptReport report) = 0;
+    virtual void closed(ConnectionId id) = 0;
+    /// The content of a message that is not in memory: read on a worker, completed on the caller's executor.
+    virtual boost::asio::awaitable<Result<std::shared_ptr<const std::string>>> read_content(queue::MessageId id) = 0;
+  };
+
+  EgressConnection(boost::asio::any_io_executor executor, ConnectionPlan plan, Owner& owner);
+
+  /// The whole life; ends with Owner::connect_failed or Owner::closed as the last thing said. Work not reported by then
+  /// was not begun.
+  boost::asio::awaitable<void> run();
+  void assign(std::vector<WorkItem> items);
+  /// Ends after what it holds.
+  void close_when_done();
+  /// Shutdown: at once if no final reply is awaited; then what is under way is reported as untouched.
+  void abort();
+  /// True while the final dot is sent and its reply awaited: cutting now would make a duplicate.
+  bool awaiting_final_reply() const;
+
+ private:
+  boost::asio::awaitable<bool> send(WorkItem work);
+  boost::asio::awaitable<void> wait_for_work();
+
+  boost::asio::any_io_executor executor_;
+  ConnectionPlan plan_;
+  Owner& owner_;
+  boost::asio::steady_timer wake_;
+  std::optional<SmtpSession> session_;
+  std::deque<WorkItem> work_;
+  bool closing_ = false;
+  bool aborted_ = false;
+  std::uint32_t delivered_ = 0;
+};
+
+}  // namespace danki::delivery

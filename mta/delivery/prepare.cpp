@@ -1,0 +1,124 @@
+#include "mta/delivery/prepare.hpp"
+
+#include "base/worker_pool.hpp"
+
+namespace danki::delivery {
+
+namespace {
+constexpr int kNice = 5;  // below accepting and sending: a burst is absorbed first, signed after
+}
+
+Prepare::Prepare(unsigned threads, queue::Spool& spool, events::EventLog& events, const Clock& clock,
+                 PrepareOptions options, Done done)
+    : spool_(spool),
+      events_(events),
+      clock_(clock),
+      done_(std::move(done)),
+      options_(std::make_shared<const PrepareOptions>(std::move(options))) {
+  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this, i] { run(i); });
+}
+
+Prepare::~Prepare() {
+  stop();
+}
+
+void Prepare::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+}
+
+void Prepare::submit(std::uint64_t item, queue::MessagePtr message) {
+  {
+    std::lock_guard lock(mutex_);
+    jobs_[static_cast<std::size_t>(message->envelope.klass)].push_back({item, std::move(message)});
+  }
+  wake_.notify_one();
+}
+
+void Prepare::set_options(PrepareOptions options) {
+  auto made = std::make_shared<const PrepareOptions>(std::move(options));
+  std::lock_guard lock(mutex_);
+  options_ = std::move(made);
+  ++options_version_;
+}
+
+bool Prepare::is_prepared(const queue::Message& message) const {
+  std::shared_ptr<const PrepareOptions> options;
+  {
+    std::lock_guard lock(mutex_);
+    options = options_;
+  }
+  const std::string& domain = message.envelope.from_domain;
+  auto prepared = message.prepared();
+  if (!prepared) {
+    // Nothing to sign with, and allowed to go without.
+    return !options->keys->has_key(domain) && (options->send_unsigned || domain.empty() || domain == options->hostname);
+  }
+  if (prepared->header_lines.empty()) return !options->keys->has_key(domain);
+  return clock_.now() - prepared->signed_at < options->sign_max_age && options->keys->knows(prepared->selectors);
+}
+
+std::string Prepare::prepare(const queue::MessagePtr& message, dkim::Signer& signer, const PrepareOptions& options) {
+  auto prepared = std::make_shared<queue::Message::Prepared>();
+  const std::string& domain = message->envelope.from_domain;
+  if (options.keys->has_key(domain)) {
+    std::shared_ptr<const std::string> content = message->content();
+    if (!content) {
+      auto read = spool_.read_content(message->id);
+      if (!read) return "reading the content: " + read.error().message();
+      content = std::make_shared<const std::string>(std::move(*read));
+    }
+    TimePoint now = clock_.now();
+    auto signature = signer.sign(domain, *content, now);
+    if (!signature) return "signing for " + domain + ": " + signature.error().message();
+    prepared->header_lines = std::move(signature->header_lines);
+    prepared->selectors = std::move(signature->selectors);
+    prepared->signed_at = now;
+    events::Event event;
+    event.type = events::Type::Signed;
+    event.at = now;
+    event.id = message->id.to_string();
+    event.tenant = message->envelope.tenant;
+    event.evidence.emplace_back("keys", prepared->selectors);
+    events_.append(std::move(event));
+  } else if (!options.send_unsigned && !domain.empty() && domain != options.hostname) {
+    return "no DKIM key for " + domain;
+  }
+  message->prepared_stored = false;
+  message->set_prepared(std::move(prepared));
+  return {};
+}
+
+void Prepare::run(unsigned index) {
+  name_this_thread("prepare-" + std::to_string(index), kNice);
+  std::shared_ptr<const PrepareOptions> options;
+  std::uint64_t version = 0;
+  std::optional<dkim::Signer> signer;
+  for (;;) {
+    Job job;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || !jobs_[0].empty() || !jobs_[1].empty(); });
+      if (stopping_) return;
+      auto& jobs = jobs_[0].empty() ? jobs_[1] : jobs_[0];
+      job = std::move(jobs.front());
+      jobs.pop_front();
+      if (!options || version != options_version_) {
+        options = options_;
+        version = options_version_;
+        signer.reset();
+      }
+    }
+    if (!signer) signer.emplace(options->keys);  // its own copies of the keys: a shared one contends inside OpenSSL
+    std::string error = prepare(job.message, *signer, *options);
+    done_(job.item, std::move(error));
+  }
+}
+
+}  // namespace danki::delivery

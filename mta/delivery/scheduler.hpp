@@ -1,0 +1,169 @@
+#pragma once
+
+#include "base/random.hpp"
+#include "base/time.hpp"
+#include "mta/delivery/options.hpp"
+#include "mta/delivery/path_limits.hpp"
+#include "mta/delivery/scheduler_ports.hpp"
+#include "mta/delivery/site_table.hpp"
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+/// Decides which message goes out on which path, and when (DESIGN section 5). Plain code on one strand: it is told what
+/// happened, asks the world through SchedulerPorts, and takes time and chance from outside, so that a day of traffic
+/// runs in a test in seconds.
+namespace danki::delivery {
+
+struct SourceView {
+  std::string name, address, state, reason;
+  std::uint64_t delivered = 0, deferred = 0, bounced = 0;
+  std::size_t connections = 0;
+};
+
+struct SchedulerCounts {
+  std::uint64_t delivered = 0, deferred = 0, bounced = 0, expired = 0;
+  std::uint64_t entries = 0;  ///< due entries in the queue
+  std::size_t in_memory = 0;
+  std::size_t recording = 0;  ///< ended, not yet recorded
+  std::size_t connections = 0;
+};
+
+struct SiteSummary {
+  std::string site, provider;
+  std::uint64_t transactional = 0, bulk = 0, ready = 0, in_flight = 0, connections = 0;
+  TimePoint earliest_due{};
+  std::string last_reply, state;
+};
+
+/// Which entries an operator's verb means; empty fields mean all.
+struct EntrySelector {
+  std::string id, site, domain, tenant;
+  std::optional<mail::MailClass> klass;
+};
+
+class Scheduler {
+ public:
+  struct Limits {
+    LaneTable::Limits lanes;
+    std::size_t lease_bulk = 8;  ///< messages a connection holds at once
+    std::size_t lease_transactional = 1;
+    std::size_t max_unrecorded = 1000;  ///< outcomes; then nothing new is taken
+  };
+
+  Scheduler(SchedulerPorts& ports, const Clock& clock, Random& random, std::shared_ptr<const Options> options,
+            Limits limits);
+  ~Scheduler();
+
+  void set_options(std::shared_ptr<const Options> options);
+  void on_scanned(const std::vector<queue::LaneCount>& lanes, queue::MessageId last);
+  void on_accepted(std::vector<queue::Accepted> batch);
+  void on_page(LaneId lane, const queue::LanePage& page);
+  void on_read_failed(LaneId lane, const Error& error);
+  void on_loaded(ItemId item, Result<queue::MessagePtr> message);
+  void on_prepared(ItemId item, std::string error);
+  void on_resolved(const std::string& domain, const Resolution& resolution);
+  void on_connected(ConnectionId connection);
+  void on_connect_failed(ConnectionId connection, const SessionFailure& failure);
+  void on_report(AttemptReport report);
+  void on_closed(ConnectionId connection);
+  void on_applied(const std::vector<AppliedAttempt>& attempts);
+  void on_rescheduled(const std::vector<queue::DueEntry>& old, TimePoint due);
+
+  /// Does what is due: call after each batch of the above and at next_wake().
+  void run();
+  std::optional<TimePoint> next_wake() const;
+  /// Nothing new is taken from now on; connections are told to end.
+  void stop();
+
+  /// Operator's retry: paths and sites in trouble may try at once. Returns the lanes whose records on disk the caller
+  /// pages through, handing those that are due later to reschedule().
+  std::vector<queue::LaneKey> retry(const EntrySelector& selector);
+  /// Makes records on disk due now; returns how many will be moved.
+  std::size_t reschedule(std::vector<queue::DueEntry> entries);
+
+  SchedulerCounts counts() const;
+  std::vector<SourceView> sources() const;
+  std::vector<SiteSummary> sites() const;
+  std::string site_of(const std::string& domain) const;
+
+ private:
+  struct Source {
+    std::string name;
+    std::optional<boost::asio::ip::address> address, public_address;
+    double weight = 1;
+    std::string ehlo;
+    std::string pulled;    // reason; empty: active
+    TimePoint check_at{};  // when to try the address again
+    std::uint64_t delivered = 0, deferred = 0, bounced = 0;
+    std::size_t connections = 0;
+  };
+  struct Connection {
+    ConnectionId id = 0;
+    Path* path = nullptr;
+    Source* source = nullptr;
+    bool connected = false;
+    bool closing = false;
+    bool idle = false;
+    std::set<ItemId> leased;
+    std::uint32_t taken = 0;
+    std::uint32_t max_messages = 0;
+  };
+
+  void load_sources();
+  void add_accepted(const queue::DueEntry& entry, const queue::MessagePtr& message, TimePoint now);
+  void refuse_domain(Domain& domain, RecipientResult::Kind kind, const mail::Reply& reply);
+  void take_if_expired_or_ready(Item& item);
+  void item_ready(Item& item, bool front);
+  void resolve_if_needed(Domain& domain);
+  void mark(Site& site);
+  void dispatch(Site& site);
+  void dispatch_pool(Site& site, const std::string& pool_name, PoolReady& ready);
+  std::size_t connections_wanted(const Site& site, const PoolReady& ready) const;
+  Source* choose_source(Site& site, PoolReady& ready, const PoolOptions& pool);
+  bool eligible(Site& site, const PoolReady& ready, Source& source);
+  Path& path(Site& site, Source& source);
+  void refresh(Path& path, Source& source);
+  bool may_open(const Path& path, const PoolReady& ready) const;
+  void open(Site& site, Path& path, Source& source);
+  void lease(Connection& connection, const std::string& pool);
+  void refill(Connection& connection);
+  void return_item(Item& item);
+  void settle(Item& item, Connection& connection, AttemptReport& report);
+  void finish(Item& item, JudgedAttempt judged, Source* source, Site* site);
+  void forget(Connection& connection);
+  void path_failed(Path& path, const std::string& problem);
+  void pull(Source& source, const std::string& reason);
+  void check_pulled(TimePoint now);
+  void expire_ready(TimePoint now);
+  bool saturated() const { return recording_ >= limits_.max_unrecorded; }
+  JudgeOptions judge_options() const { return {&options_->transactional_retries, &options_->bulk_retries}; }
+
+  SchedulerPorts& ports_;
+  const Clock& clock_;
+  Random& random_;
+  std::shared_ptr<const Options> options_;  // shared with the daemon's other rooms
+  Limits limits_;
+  LaneTable lanes_;
+  SiteTable sites_;
+  std::map<std::string, Source> sources_;
+  std::unordered_map<ConnectionId, Connection> connections_;
+  ConnectionId next_connection_ = 1;
+  queue::MessageId known_{};  // the highest id announced by on_accepted or the scan
+  bool scanned_ = false;
+  bool stopping_ = false;
+  std::vector<Site*> dirty_;
+  std::vector<FinishedAttempt> finished_;
+  std::vector<std::pair<ItemId, queue::MessageId>> to_load_;
+  std::set<std::pair<TimePoint, ItemId>> reload_at_;  // loads that failed
+  std::size_t recording_ = 0;
+  std::set<std::pair<TimePoint, std::string>> site_wakes_;    // sites whose paths open again
+  std::set<std::pair<TimePoint, std::string>> domain_wakes_;  // domains to resolve again
+  TimePoint next_sweep_{};
+  SchedulerCounts counts_;
+};
+
+}  // namespace danki::delivery

@@ -1,0 +1,125 @@
+// What operators ask of the scheduler, answered from its live state.
+#include "base/time.hpp"
+#include "mta/delivery/scheduler.hpp"
+
+#include <algorithm>
+
+namespace danki::delivery {
+
+SchedulerCounts Scheduler::counts() const {
+  SchedulerCounts counts = counts_;
+  counts.entries = lanes_.entries();
+  counts.in_memory = lanes_.in_memory();
+  counts.recording = recording_;
+  counts.connections = connections_.size();
+  return counts;
+}
+
+std::vector<SourceView> Scheduler::sources() const {
+  std::vector<SourceView> views;
+  for (const auto& [name, source] : sources_) {
+    SourceView view;
+    view.name = name;
+    view.address = source.address ? source.address->to_string() : "any";
+    view.state = source.pulled.empty() ? "active" : "pulled";
+    view.reason = source.pulled;
+    view.delivered = source.delivered;
+    view.deferred = source.deferred;
+    view.bounced = source.bounced;
+    view.connections = source.connections;
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+std::string Scheduler::site_of(const std::string& domain) const {
+  auto found = sites_.domains().find(domain);
+  return found == sites_.domains().end() || !found->second->site ? std::string() : found->second->site->name;
+}
+
+std::vector<SiteSummary> Scheduler::sites() const {
+  TimePoint now = clock_.now();
+  std::map<std::string, SiteSummary> by_name;
+  auto summary = [&](const std::string& name) -> SiteSummary& {
+    SiteSummary& found = by_name[name];
+    found.site = name;
+    return found;
+  };
+  for (const auto& [id, lane] : lanes_.lanes()) {
+    // Mail for a domain not looked up since the start waits under the domain's own name.
+    std::string site = site_of(lane->key.domain);
+    SiteSummary& line = summary(site.empty() ? lane->key.domain : site);
+    (lane->key.klass == mail::MailClass::Transactional ? line.transactional : line.bulk) += lane->entries;
+    std::optional<TimePoint> due;
+    if (!lane->members.empty()) due = lane->members.begin()->first.due;
+    if (lane->disk_from && (!due || lane->disk_from->due < *due)) due = lane->disk_from->due;
+    bool none_yet = line.earliest_due.time_since_epoch().count() == 0;
+    if (due && (none_yet || *due < line.earliest_due)) line.earliest_due = *due;
+  }
+  for (const auto& [name, domain] : sites_.domains()) {
+    if (domain->site || domain->ready == 0) continue;
+    SiteSummary& line = summary(name);
+    line.ready += domain->ready;
+    line.state = domain->problem.empty() ? "looking up MX"
+                                         : domain->problem + ", again at " + to_rfc3339(domain->retry_resolve_at);
+  }
+  for (const auto& [name, site] : sites_.sites()) {
+    if (by_name.find(name) == by_name.end() && site->connections == 0) continue;
+    SiteSummary& line = summary(name);
+    line.ready = site->ready(mail::MailClass::Transactional) + site->ready(mail::MailClass::Bulk);
+    line.in_flight = site->in_flight;
+    line.connections = site->connections;
+    line.last_reply = site->last_reply;
+    line.state = "ok";
+    bool any_open = site->paths.empty();
+    TimePoint opens = TimePoint::max();
+    for (const auto& [source, path] : site->paths) {
+      if (path->closed_until <= now) any_open = true;
+      opens = std::min(opens, path->closed_until);
+    }
+    if (!any_open) line.state = "backing off until " + to_rfc3339(opens);
+  }
+  std::vector<SiteSummary> lines;
+  for (auto& [name, line] : by_name) {
+    if (line.state.empty()) line.state = "waiting";
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+std::vector<queue::LaneKey> Scheduler::retry(const EntrySelector& selector) {
+  std::vector<queue::LaneKey> keys;
+  std::set<std::string> touched;
+  for (const auto& [id, lane] : lanes_.lanes()) {
+    if (!selector.domain.empty() && lane->key.domain != selector.domain) continue;
+    if (!selector.tenant.empty() && lane->key.tenant != selector.tenant) continue;
+    if (selector.klass && lane->key.klass != *selector.klass) continue;
+    std::string site = site_of(lane->key.domain);
+    if (!selector.site.empty() && site != selector.site && lane->key.domain != selector.site) continue;
+    keys.push_back(lane->key);
+    if (Domain* domain = sites_.find_domain(lane->key.domain)) {
+      domain->retry_resolve_at = TimePoint{};
+      if (domain->ready > 0) resolve_if_needed(*domain);
+    }
+    if (!site.empty()) touched.insert(site);
+  }
+  for (const std::string& name : touched) {
+    Site* site = sites_.find_site(name);
+    for (auto& [source, path] : site->paths) path->closed_until = TimePoint{};
+    mark(*site);
+  }
+  return keys;
+}
+
+std::size_t Scheduler::reschedule(std::vector<queue::DueEntry> entries) {
+  std::vector<queue::DueEntry> movable = lanes_.begin_move(std::move(entries));
+  std::size_t count = movable.size();
+  if (count > 0) ports_.reschedule(std::move(movable), clock_.now());
+  return count;
+}
+
+void Scheduler::on_rescheduled(const std::vector<queue::DueEntry>& old, TimePoint due) {
+  lanes_.end_move(old, due);
+}
+
+}  // namespace danki::delivery

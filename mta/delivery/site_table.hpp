@@ -1,0 +1,120 @@
+#pragma once
+
+#include "base/random.hpp"
+#include "mta/delivery/lane_table.hpp"
+#include "mta/delivery/session.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+/// Which site each recipient domain's mail waits at, and in which order it is taken there. Plain code on the
+/// scheduler's strand.
+namespace danki::delivery {
+
+using ConnectionId = std::uint64_t;
+struct Site;
+
+/// Messages of one lane and pool that are ready at a site, oldest due first.
+struct ReadyQueue {
+  std::string tenant;
+  std::string pool;
+  mail::MailClass klass = mail::MailClass::Transactional;
+  std::deque<Item*> items;
+  bool listed = false;  ///< in its site's rotation
+};
+
+/// What is ready at a site for one pool: per class a rotation over the lanes (step by step, one message each).
+struct PoolReady {
+  std::deque<ReadyQueue*> rotation[2];
+  std::size_t ready[2] = {0, 0};
+  double bulk_credit = 0;              ///< grows with each transactional message taken while bulk waits
+  std::map<std::string, double> turn;  ///< smooth weighted round robin over the pool's sources, by source name
+};
+
+/// One recipient domain with mail in memory.
+struct Domain {
+  std::string name;
+  Site* site = nullptr;  ///< null until resolved
+  bool resolving = false;
+  TimePoint resolved_until{};    ///< ask again after
+  TimePoint retry_resolve_at{};  ///< after a temporary failure
+  unsigned resolve_failures = 0;
+  std::string problem;                                                     ///< last temporary failure, for people
+  using QueueKey = std::tuple<mail::MailClass, std::string, std::string>;  ///< class, tenant, pool
+  std::map<QueueKey, std::unique_ptr<ReadyQueue>> queues;
+  std::size_t ready = 0;
+};
+
+/// (source, shaping group): without a provider catalogue the shaping group is the site.
+struct Path {
+  std::string source;
+  Site* site = nullptr;
+  std::uint32_t limit_connections = 10;
+  std::uint32_t limit_messages = 100;    ///< per connection
+  std::uint32_t limit_recipients = 100;  ///< per transaction
+  TlsPolicy tls = TlsPolicy::Opportunistic;
+  std::set<ConnectionId> connections;  ///< connecting, busy and idle
+  std::vector<ConnectionId> idle;
+  std::size_t connecting = 0;
+  unsigned failures = 0;     ///< in a row
+  TimePoint closed_until{};  ///< backing off
+  std::string last_problem;
+};
+
+struct Site {
+  std::string name;
+  std::vector<HostTarget> targets;
+  std::string domain;  ///< one of its domains, for resolving again
+  std::map<std::string, PoolReady> pools;
+  std::map<std::string, std::unique_ptr<Path>> paths;  ///< by source name
+  std::size_t domains = 0;
+  std::size_t in_flight = 0;  ///< items leased to connections
+  std::size_t connections = 0;
+  std::size_t connecting = 0;
+  std::string last_reply;
+  bool dirty = false;  ///< in the list of sites to dispatch
+  std::optional<TimePoint> wake_at;
+
+  std::size_t ready(mail::MailClass klass) const;
+};
+
+class SiteTable {
+ public:
+  Domain& domain(const std::string& name);
+  Domain* find_domain(const std::string& name);
+  Site& site(const std::string& name);
+  Site* find_site(const std::string& name);
+
+  /// Puts a ready item where its domain's mail waits. `front`: it came back untouched.
+  void add(Domain& domain, Item& item, bool front);
+  /// Binds a domain to a site, moving what is ready to it.
+  void bind(Domain& domain, Site& site);
+  /// Takes the next ready item of the pool at the site (strict priority to transactional, a share for bulk), or null.
+  Item* take(Site& site, const std::string& pool, double bulk_share);
+  /// What class take() would give next; nullopt if nothing is ready.
+  std::optional<mail::MailClass> next_class(Site& site, const std::string& pool, double bulk_share);
+  /// Removes one ready item wherever it waits (expiry, admin).
+  void remove(Item& item);
+  /// Forgets domains and sites without mail and connections that `unused_since` allows.
+  void sweep(TimePoint now);
+
+  const std::map<std::string, std::unique_ptr<Domain>>& domains() const { return domains_; }
+  const std::map<std::string, std::unique_ptr<Site>>& sites() const { return sites_; }
+
+ private:
+  ReadyQueue& queue_of(Domain& domain, const Item& item);
+  void list(Site& site, ReadyQueue& queue, bool front);
+  void unlist(Site& site, ReadyQueue& queue);
+
+  std::map<std::string, std::unique_ptr<Domain>> domains_;
+  std::map<std::string, std::unique_ptr<Site>> sites_;
+};
+
+}  // namespace danki::delivery
