@@ -1,0 +1,153 @@
+#include "mta/submission/authenticator.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+
+#include <crypt.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+
+namespace danki::submission {
+namespace {
+
+constexpr std::size_t kMaxRememberedPerTenant = 8;  // a password while it rotates is two
+
+/// For a tenant that does not exist and no other hash to imitate: mkpasswd's default method and cost.
+const std::string kDecoyHash = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$";
+
+/// True if `password` has the hash `stored`. Slow.
+bool matches(const std::string& password, const std::string& stored) {
+  static thread_local auto data = std::make_unique<crypt_data>();  // 32 KiB
+  const char* hash = crypt_r(password.c_str(), stored.c_str(), data.get());
+  const bool equal = hash != nullptr && hash[0] != '*' && std::strlen(hash) == stored.size() &&
+                     CRYPTO_memcmp(hash, stored.data(), stored.size()) == 0;
+  OPENSSL_cleanse(data.get(), sizeof(crypt_data));
+  return equal;
+}
+
+/// A hash that costs what a real one costs, so that time does not tell which tenants exist.
+std::string decoy(const Options& options) {
+  for (const auto& [name, tenant] : options.tenants) {
+    if (!tenant.password_hashes.empty()) return tenant.password_hashes.front();
+  }
+  return kDecoyHash;
+}
+
+}  // namespace
+
+struct Authenticator::Job {
+  std::shared_ptr<const Options> options;
+  Credentials credentials;
+  Digest digest;
+  std::uint64_t generation;
+};
+
+Authenticator::Authenticator(const Clock& clock) : clock_(clock), pool_("auth", kThreads, kMaxQueued) {
+  if (RAND_bytes(key_.data(), static_cast<int>(key_.size())) != 1) throw std::runtime_error("no random key");
+}
+
+Authenticator::~Authenticator() {
+  pool_.stop();
+  OPENSSL_cleanse(key_.data(), key_.size());
+}
+
+void Authenticator::check(std::shared_ptr<const Options> options, std::string client, Credentials credentials,
+                          Done done) {
+  if (client_failures_.count(client, clock_.steady()) >= options->limits.auth_failures) {
+    return done({AuthVerdict::TooManyFailures, client_failures_.add(client, clock_.steady())});
+  }
+  const Digest digest = digest_of(credentials);
+  if (is_remembered(credentials.name, digest)) return done({AuthVerdict::Accepted});
+
+  auto job = std::make_shared<Job>(Job{std::move(options), std::move(credentials), digest, 0});
+  bool is_busy = false;
+  {
+    std::lock_guard lock(mutex_);
+    job->generation = generation_;
+    auto [entry, is_new] = in_flight_.try_emplace(digest);
+    // A check begun before a reload answers by the old passwords; only the first of equal ones is asked.
+    if (is_new && !pool_.try_submit([this, job] { run(job); })) {
+      in_flight_.erase(entry);
+      is_busy = true;
+    } else {
+      entry->second.push_back({std::move(client), std::move(done)});
+    }
+  }
+  if (is_busy) done({AuthVerdict::Busy});
+}
+
+void Authenticator::forget() {
+  std::lock_guard lock(mutex_);
+  remembered_.clear();
+  ++generation_;
+}
+
+Authenticator::Digest Authenticator::digest_of(const Credentials& credentials) const {
+  std::string text = std::to_string(credentials.name.size()) + ':' + credentials.name + credentials.password;
+  Digest digest{};
+  unsigned length = 0;
+  HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()), reinterpret_cast<const unsigned char*>(text.data()),
+       text.size(), digest.data(), &length);
+  wipe(text);
+  return digest;
+}
+
+bool Authenticator::is_remembered(const std::string& name, const Digest& digest) {
+  const SteadyPoint now = clock_.steady();
+  std::lock_guard lock(mutex_);
+  const auto entry = remembered_.find(name);
+  if (entry == remembered_.end()) return false;
+  bool found = false;
+  for (const Remembered& known : entry->second) {
+    const bool equal = CRYPTO_memcmp(known.digest.data(), digest.data(), digest.size()) == 0;
+    found = found || (equal && now < known.until);
+  }
+  return found;
+}
+
+void Authenticator::run(const std::shared_ptr<Job>& job) {
+  const auto tenant = job->options->tenants.find(job->credentials.name);
+  const bool exists = tenant != job->options->tenants.end() && !tenant->second.password_hashes.empty();
+  bool accepted = false;
+  if (exists) {
+    for (const std::string& hash : tenant->second.password_hashes) {
+      accepted = matches(job->credentials.password, hash);
+      if (accepted) break;
+    }
+  } else {
+    matches(job->credentials.password, decoy(*job->options));
+  }
+  hashed_.fetch_add(1, std::memory_order_relaxed);
+  finish(*job, accepted);
+}
+
+void Authenticator::finish(const Job& job, bool accepted) {
+  std::vector<Waiter> waiters;
+  {
+    std::lock_guard lock(mutex_);
+    const auto entry = in_flight_.find(job.digest);
+    waiters.swap(entry->second);
+    in_flight_.erase(entry);
+    if (accepted && job.generation == generation_) {
+      std::vector<Remembered>& known = remembered_[job.credentials.name];
+      const SteadyPoint now = clock_.steady();
+      std::erase_if(known, [&](const Remembered& r) { return r.until <= now || r.digest == job.digest; });
+      if (known.size() >= kMaxRememberedPerTenant) known.erase(known.begin());
+      known.push_back({job.digest, now + kRememberFor});
+    }
+  }
+  for (const Waiter& waiter : waiters) {
+    waiter.done(accepted ? AuthResult{AuthVerdict::Accepted} : refused(waiter.client));
+  }
+}
+
+AuthResult Authenticator::refused(const std::string& client) {
+  failed_.fetch_add(1, std::memory_order_relaxed);
+  return {AuthVerdict::Refused, client_failures_.add(client, clock_.steady())};
+}
+
+}  // namespace danki::submission

@@ -1,0 +1,81 @@
+#pragma once
+
+#include "base/time.hpp"
+#include "base/worker_pool.hpp"
+#include "mta/submission/auth_failures.hpp"
+#include "mta/submission/options.hpp"
+#include "mta/submission/sasl.hpp"
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace danki::submission {
+
+enum class AuthVerdict { Accepted, Refused, Busy, TooManyFailures };
+
+struct AuthResult {
+  AuthVerdict verdict = AuthVerdict::Refused;
+  Duration delay{};  ///< hold the answer back so long
+};
+
+/// Checks passwords against crypt(5) hashes, which costs tens of milliseconds each by intent: on two threads of its
+/// own, with a bounded queue. Equal questions share one answer, and a success is remembered for ten minutes under a
+/// keyed hash of name and password; the key is random and never leaves the process. Thread-safe.
+class Authenticator {
+ public:
+  static constexpr unsigned kThreads = 2;
+  static constexpr std::size_t kMaxQueued = 64;
+  static constexpr std::chrono::minutes kRememberFor{10};
+
+  explicit Authenticator(const Clock& clock);
+  ~Authenticator();
+
+  using Done = std::function<void(AuthResult)>;
+  /// `client` is what failures are counted under. `done` is called once, on this thread or on one of the pool's; not at
+  /// all after stop().
+  void check(std::shared_ptr<const Options> options, std::string client, Credentials credentials, Done done);
+  /// Drops remembered successes: the passwords may have changed.
+  void forget();
+  void stop() { pool_.stop(); }
+  std::uint64_t failures() const { return failed_.load(std::memory_order_relaxed); }
+  /// Passwords hashed so far; shown for tests.
+  std::uint64_t hashed() const { return hashed_.load(std::memory_order_relaxed); }
+
+ private:
+  using Digest = std::array<unsigned char, 32>;
+  struct Waiter {
+    std::string client;
+    Done done;
+  };
+  struct Job;
+
+  Digest digest_of(const Credentials& credentials) const;
+  bool is_remembered(const std::string& name, const Digest& digest);
+  void run(const std::shared_ptr<Job>& job);
+  void finish(const Job& job, bool accepted);
+  AuthResult refused(const std::string& client);
+
+  const Clock& clock_;
+  std::array<unsigned char, 32> key_;
+  AuthFailures client_failures_;
+  std::atomic<std::uint64_t> failed_{0}, hashed_{0};
+
+  std::mutex mutex_;
+  struct Remembered {
+    Digest digest;
+    SteadyPoint until;
+  };
+  std::map<std::string, std::vector<Remembered>, std::less<>> remembered_;  ///< by tenant
+  std::map<Digest, std::vector<Waiter>> in_flight_;
+  std::uint64_t generation_ = 0;  ///< of the passwords
+
+  WorkerPool pool_;
+};
+
+}  // namespace danki::submission
