@@ -77,12 +77,13 @@ std::string to_json(const Percentiles& p) {
   return fmt::format(R"({{"p50":{:.3f},"p90":{:.3f},"p99":{:.3f},"max":{:.3f}}})", p.p50, p.p90, p.p99, p.max);
 }
 
-void print_json(const LoadOptions& options, const LoadResult& result, double seconds) {
+void print_json(const LoadOptions& options, const LoadResult& result, double started_at, double seconds) {
   std::string refused;
   for (auto [code, count] : result.refused)
     refused += fmt::format(R"({}"{}":{})", refused.empty() ? "" : ",", code, count);
-  fmt::print(R"({{"run":"{}","sent":{},"accepted":{},"refused":{{{}}},"unknown":{},"given_up":{},"retries":{},)",
-             options.run, result.sent, result.accepted, refused, result.unknown, result.given_up, result.retries);
+  fmt::print(
+      R"({{"run":"{}","started_at":{:.6f},"sent":{},"accepted":{},"refused":{{{}}},"unknown":{},"given_up":{},"retries":{},)",
+      options.run, started_at, result.sent, result.accepted, refused, result.unknown, result.given_up, result.retries);
   fmt::print(R"("connections":{},"connections_lost":{},"seconds":{:.4f},"per_second":{:.1f})", result.connections,
              result.connections_lost, seconds, seconds > 0 ? static_cast<double>(result.accepted) / seconds : 0.0);
   if (options.latency) {
@@ -108,7 +109,8 @@ void print_text(const LoadOptions& options, const LoadResult& result, double sec
   row("transaction", percentiles_of(result.transaction_ms));
 }
 
-LoadResult run(const LoadOptions& options, double& seconds) {
+/// `started_at` is set in seconds since the epoch: what a receiver noted can be compared with it.
+LoadResult run(const LoadOptions& options, double& started_at, double& seconds) {
   bench::MessageTemplate message(options);
   bench::LoadRun load{.options = options, .message = message};
   for (int i = 0; i < options.domains; ++i)
@@ -122,6 +124,7 @@ LoadResult run(const LoadOptions& options, double& seconds) {
     load.acked_fd = acked.get();
   }
   load.started_at = std::chrono::steady_clock::now();
+  started_at = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 
   std::vector<std::future<LoadResult>> threads;
   for (int i = 0; i < options.threads; ++i) {
@@ -141,9 +144,9 @@ LoadResult run(const LoadOptions& options, double& seconds) {
 int main(int argc, char** argv) {
   auto options = parse(argc, argv);
   try {
-    double seconds = 0;
-    auto result = run(options, seconds);
-    options.json ? print_json(options, result, seconds) : print_text(options, result, seconds);
+    double started_at = 0, seconds = 0;
+    auto result = run(options, started_at, seconds);
+    options.json ? print_json(options, result, started_at, seconds) : print_text(options, result, seconds);
     return result.accepted > 0 || options.count == 0 ? 0 : EX_UNAVAILABLE;
   } catch (const std::exception& error) {
     fmt::print(stderr, "smtp-load: {}\n", error.what());
