@@ -33,7 +33,8 @@ struct Config {
   queue::SpoolOptions spool;
   log::Level log_level = log::Level::Info;
   std::string log_file;  ///< empty: stderr
-  /// Keys that are valid but have no effect in this version, and what else an operator should know: "danki.toml:12:1: dkim.selector: ...".
+  /// Keys that are valid but have no effect in this version, and what else an operator should know: "danki.toml:12:1:
+  /// dkim.selector: ...".
   std::vector<std::string> warnings;
 };
 
