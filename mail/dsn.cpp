@@ -256,19 +256,23 @@ std::string text_for_programs(const DsnRequest& request, bool utf8) {
 
 // The returned part.
 
-bool has_long_line(std::string_view text) {
+/// CRLF line ends only, no line over 998 octets, no NUL.
+bool has_proper_lines(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) return false;
   while (!text.empty()) {
-    const std::size_t newline = std::min(text.find("\r\n"), text.size());
-    if (newline > kMaxLineBytes) return true;
-    text.remove_prefix(std::min(newline + 2, text.size()));
+    const std::size_t end = std::min(text.find_first_of("\r\n"), text.size());
+    if (end > kMaxLineBytes) return false;
+    text.remove_prefix(end);
+    if (!text.empty() && !text.starts_with("\r\n")) return false;
+    text.remove_prefix(std::min<std::size_t>(2, text.size()));
   }
-  return false;
+  return true;
 }
 
 /// RET is about failures only (RFC 3461 section 4.3); whoever asked for success learns nothing from the body.
 bool may_return_whole(const DsnRequest& request) {
   return request.envelope->ret == DsnReturn::Full && any_is(request, Action::Failed) &&
-         request.original.size() < kMaxReturnedBytes && !has_long_line(request.original);
+         request.original.size() < kMaxReturnedBytes && has_proper_lines(request.original);
 }
 
 /// The header section, field by field as far as it fits. A field that no mail system accepts is left out.
@@ -277,10 +281,10 @@ std::string returned_header(std::string_view original) {
   const HeaderBlock block = HeaderBlock::parse(original);
   for (const HeaderField& field : block.fields()) {
     if (header.size() + field.raw.size() > kMaxReturnedBytes) break;
-    if (has_long_line(field.raw)) continue;
+    if (!has_proper_lines(field.raw)) continue;
     header += field.raw;
   }
-  if (!header.empty() && !header.ends_with('\n')) header += "\r\n";
+  if (!header.empty() && !header.ends_with("\r\n")) header += "\r\n";
   return header;
 }
 

@@ -219,6 +219,17 @@ TEST(Dsn, KeepsLinesShortWhateverTheRemoteSaid) {
       << "a line of no mail is left out";
 }
 
+TEST(Dsn, ReturnsOnlyProperLines) {
+  Report report;
+  report.envelope.ret = DsnReturn::Full;
+  const std::string original = "Subject: a\r\nX-Bare: b\nX-Bare: c\rd\r\nTo: e\r\n\r\nbody\n";
+  report.request.original = original;
+  report.add({"joe", "example.net"});
+  const std::string message = report.build();
+  EXPECT_FALSE(has_bare_line_end(message));
+  EXPECT_TRUE(parts_of(message).at(2).ends_with("text/rfc822-headers\r\n\r\nSubject: a\r\nTo: e\r\n"));
+}
+
 TEST(Dsn, NoReplyForgesAFieldOrAPart) {
   Report report;
   DsnRecipient& joe = report.add({"joe", "example.net"});
