@@ -59,7 +59,8 @@ class Ports {
   virtual void retry(Selector selector, std::function<void(std::uint64_t)> done) = 0;
   /// The site a domain's mail waits at, "" if not known yet. Any thread.
   virtual std::string site_of(const std::string& domain) = 0;
-  /// Finished header lines that would go before the stored content (for `queue show --raw`); any thread, may block (called on a worker).
+  /// Finished header lines that would go before the stored content (for `queue show --raw`); any thread, may block
+  /// (called on a worker).
   virtual std::string prepared_lines(queue::MessageId id) = 0;
   /// Reads the configuration file again; the error is the text for the operator.
   virtual void reload(std::function<void(Result<void>)> done) = 0;
