@@ -2,6 +2,7 @@
 #include "net/dns_name.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 namespace danki::net {
 namespace asio = boost::asio;
@@ -36,6 +37,12 @@ std::string describe(const std::string& name, const char* types, const DnsAnswer
 
 asio::awaitable<MxLookup> lookup_mx(Resolver& resolver, std::string domain) {
   MxLookup lookup;
+  const auto name = normalise_dns_name(domain);
+  if (!name) {  // cannot exist, and asking again later would not change that
+    lookup.status = MxLookup::Status::NxDomain;
+    lookup.error = name.error().detail;
+    co_return lookup;
+  }
   const DnsAnswer mx = co_await resolver.query(domain, DnsType::Mx);
   lookup.ttl = mx.ttl;
   if (mx.ok()) {
@@ -56,12 +63,10 @@ asio::awaitable<MxLookup> lookup_mx(Resolver& resolver, std::string domain) {
   const HostLookup host = co_await lookup_host(resolver, domain, true, true);
   lookup.ttl = std::min(lookup.ttl, host.ttl);
   switch (host.status) {
-    case DnsStatus::Ok: {
+    case DnsStatus::Ok:
       lookup.status = MxLookup::Status::Ok;
-      auto name = normalise_dns_name(domain);
-      lookup.hosts.push_back({0, name ? std::move(*name) : domain});
+      lookup.hosts.push_back({0, *name});
       break;
-    }
     case DnsStatus::NxDomain:
     case DnsStatus::NoData:
       lookup.status = MxLookup::Status::NoAddress;

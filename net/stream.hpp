@@ -62,8 +62,8 @@ class Stream {
   boost::asio::ip::tcp::endpoint local() const;
   /// Closes at once; a pending operation ends with operation_canceled. Idempotent.
   void close();
-  /// A pending operation ends with operation_canceled; unlike close() the connection stays usable, for a last reply to a
-  /// peer that was waited for. A handshake does not survive it.
+  /// A pending operation ends with operation_canceled; unlike close() the connection stays usable, for a last reply to
+  /// a peer that was waited for. A handshake does not survive it.
   void interrupt();
   /// Shuts down sending (and TLS close_notify without waiting), then closes.
   void close_gracefully();

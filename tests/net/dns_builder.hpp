@@ -2,6 +2,7 @@
 
 #include "net/dns.hpp"
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
