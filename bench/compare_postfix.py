@@ -53,6 +53,8 @@ class Bench:
 
     def peers(self):
         names = self.arguments.relays.split(",")
+        if "postfix" in names and os.geteuid() != 0:
+            raise Failed("Postfix starts as root only: use sudo, or --relays danki")
         if "danki" in names and not os.access(relays.Danki.program, os.X_OK):
             say(f"{relays.Danki.program} is not built: measuring the others only")
             names.remove("danki")
@@ -182,7 +184,9 @@ def table(header, rows):
     return "\n".join(lines)
 
 
-def verdict(value, limit, at_least=True):
+def verdict(value, limit, at_least=True, others_share=0.0):
+    if others_share > DISTURBED_SHARE:
+        return "disturbed"
     return "reached" if (value >= limit if at_least else value <= limit) else "MISSED"
 
 
@@ -239,11 +243,11 @@ def compare_goals(results, bare):
         if "postfix" in middle:
             times = danki["end_to_end_per_second"] / max(1e-9, middle["postfix"]["end_to_end_per_second"])
             rows.append([f"{workload}: end to end against Postfix", f"at least {factors[workload]}x", f"{times:.1f}x",
-                         verdict(times, factors[workload])])
+                         verdict(times, factors[workload], True, danki["others_share"])])
         if workload.startswith("4k"):
             limit = 0.20 + (bare["rsa_ms"] if workload == "4k-rsa" else 0)
             rows.append([f"{workload}: CPU s per 1,000", f"at most {limit:.3f}", f"{danki['cpu_s_per_1000']:.3f}",
-                         verdict(danki["cpu_s_per_1000"], limit, at_least=False)])
+                         verdict(danki["cpu_s_per_1000"], limit, False, danki["others_share"])])
         limit = 150 if workload.startswith("4k") else 300
         peak = max(run["private_mib"] for run in result["runs"]["danki"])
         rows.append([f"{workload}: private memory", f"at most {limit} MiB", f"{peak:.0f} MiB",
@@ -280,7 +284,7 @@ def latency(bench):
             runs[name].append(run)
     middle = {name: summary(of_relay) for name, of_relay in runs.items()}
     rows = [[name, f"{m['dot_ms']:.3f}", f"{m['p99_ms']:.3f}", f"{m['append_ms']:.3f}", f"{m['ratio']:.2f}",
-             f"{m['others_share']:.0%}", verdict(m["ratio"], 2, at_least=False) if name == "danki" else ""] for name, m in middle.items()]
+             f"{m['others_share']:.0%}", verdict(m["ratio"], 2, False, m["others_share"]) if name == "danki" else ""] for name, m in middle.items()]
     text = table(["relay", "end of data to 250, p50 ms", "p99 ms", "bare append and fdatasync, p50 ms", "ratio (goal: 2)",
                   "other CPU", ""], rows)
     return {"runs": runs, "median": middle}, text + "\n"

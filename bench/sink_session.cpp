@@ -40,10 +40,9 @@ double now_seconds() {
 std::string without_stuffed_dots(std::string_view content) {
   std::string plain;
   plain.reserve(content.size());
-  bool at_line_start = true;
-  for (char c : content) {
-    if (!(at_line_start && c == '.')) plain += c;
-    at_line_start = c == '\n';
+  for (std::size_t i = 0; i < content.size(); ++i) {
+    bool at_line_start = i == 0 || (i >= 2 && content[i - 2] == '\r' && content[i - 1] == '\n');
+    if (!(at_line_start && content[i] == '.')) plain += content[i];
   }
   return plain;
 }
@@ -102,7 +101,7 @@ void SinkLedger::record_seen(std::string_view sequence, const std::vector<std::s
 
 void SinkLedger::dump(std::string_view content) {
   std::ofstream file(fmt::format("{}/{}.eml", options_.dump_dir, ++dumped_), std::ios::binary);
-  file << without_stuffed_dots(content);
+  file << content;
 }
 
 void SinkLedger::flush() {
@@ -149,7 +148,7 @@ void SinkSession::receive(std::string_view in, std::string& out) {
       in.remove_prefix(*end);
       constexpr std::size_t kDotBytes = 3;  // ".CRLF"; the CRLF before it ends the last line of the content
       content_bytes_ -= kDotBytes;
-      if (keeps_content_) content_.resize(content_.size() - kDotBytes);
+      if (keeps_content_) content_ = without_stuffed_dots(std::string_view(content_).substr(0, content_bytes_));
       finish_message(out);
     } else if (state_ == State::Chunk) {
       auto taken = in.substr(0, chunk_left_);
