@@ -14,8 +14,9 @@
 
 namespace danki::queue {
 
-/// Never reused: microseconds since 2020 when the message was accepted, strictly rising, in the upper 56 bits; the lower 8
-/// tell nodes apart. As text: 13 characters of Crockford's base 32, lower case, in the same order as the numbers.
+/// Never reused: microseconds since 2020 when the message was accepted, strictly rising, in the upper 56 bits; the
+/// lower 8 tell nodes apart. As text: 13 characters of Crockford's base 32, lower case, in the same order as the
+/// numbers.
 struct MessageId {
   std::uint64_t value = 0;
   auto operator<=>(const MessageId&) const = default;
@@ -28,12 +29,12 @@ struct MessageId {
 struct RecipientProgress {
   enum class State : std::uint8_t { Pending, Delivered, Bounced, Expired };
   State state = State::Pending;
-  std::uint32_t attempts = 0;     ///< that reached a reply about the message or recipient; path trouble does not count
+  std::uint32_t attempts = 0;  ///< that reached a reply about the message or recipient; path trouble does not count
   TimePoint last_attempt_at{};
-  std::string last_source;        ///< name of the egress source of the last attempt
-  std::string last_mx;            ///< host that replied
+  std::string last_source;  ///< name of the egress source of the last attempt
+  std::string last_mx;      ///< host that replied
   std::optional<mail::Reply> last_reply;
-  std::string reason;             ///< when no reply says it: "connection refused", "expired"
+  std::string reason;  ///< when no reply says it: "connection refused", "expired"
   bool operator==(const RecipientProgress&) const = default;
 };
 
@@ -58,11 +59,16 @@ struct DueEntry {
   bool operator==(const DueEntry&) const = default;
 };
 
+/// What the commit thread knows to be on disk for one live message; queue/ledger.hpp.
+struct Ledger;
+
 /// One accepted message while somebody in memory needs it; there is at most one object per id (the spool's registry).
-/// `envelope` and `id` never change. `progress` belongs to the scheduler's strand. The content may be dropped and read again.
+/// `envelope` and `id` never change. `progress` belongs to the scheduler's strand. The content may be dropped and read
+/// again.
 class Message {
  public:
-  Message(MessageId id_, mail::Envelope envelope_) : id(id_), envelope(std::move(envelope_)), progress(envelope.recipients.size()) {}
+  Message(MessageId id_, mail::Envelope envelope_);
+  ~Message();
   Message(const Message&) = delete;
   Message& operator=(const Message&) = delete;
 
@@ -74,7 +80,8 @@ class Message {
   std::shared_ptr<const std::string> content() const;
   void set_content(std::shared_ptr<const std::string> content);
 
-  /// Finished header lines to send before the content (DKIM-Signature), each with CRLF; null until prepared. Thread-safe.
+  /// Finished header lines to send before the content (DKIM-Signature), each with CRLF; null until prepared.
+  /// Thread-safe.
   struct Prepared {
     std::string header_lines;
     TimePoint signed_at{};
@@ -82,14 +89,23 @@ class Message {
     std::string error;      ///< not empty: signing failed, the message must wait and why
   };
   std::shared_ptr<const Prepared> prepared() const;
+  /// Other lines than before are not stored yet: `prepared_stored` becomes false.
   void set_prepared(std::shared_ptr<const Prepared> prepared);
   /// True when the prepared lines are already stored in the spool.
   std::atomic<bool> prepared_stored{false};
 
+  /// For the spool: `stored` is on disk now, unless it was replaced meanwhile.
+  void mark_prepared_stored(const Prepared* stored);
+  /// For the spool's commit thread, which alone touches it once the object is published; null in objects it did not
+  /// make.
+  Ledger* ledger() const { return ledger_.get(); }
+  void set_ledger(std::unique_ptr<Ledger> ledger);
+
  private:
   mutable std::mutex mutex_;
-  std::shared_ptr<const std::string> content_;    // shared with connections that are sending it
-  std::shared_ptr<const Prepared> prepared_;      // likewise
+  std::shared_ptr<const std::string> content_;  // shared with connections that are sending it
+  std::shared_ptr<const Prepared> prepared_;    // likewise
+  std::unique_ptr<Ledger> ledger_;
 };
 
 using MessagePtr = std::shared_ptr<Message>;  // shared by lanes, connections and the prepare stage

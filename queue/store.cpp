@@ -1,0 +1,241 @@
+#include "queue/store.hpp"
+
+#include "base/log.hpp"
+#include "queue/errc.hpp"
+#include "queue/wal_check.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <rocksdb/file_system.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/metadata.h>
+#include <rocksdb/write_batch.h>
+
+namespace danki::queue {
+namespace {
+
+constexpr std::chrono::seconds kReopenPatience{10};  // replaying the largest log takes about a second
+
+/// Notes that a flush or compaction failed: nobody else would hear of it while no mail comes.
+class FailureListener final : public rocksdb::EventListener {
+ public:
+  explicit FailureListener(std::atomic<bool>& failed) : failed_(failed) {}
+  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* status) override {
+    failed_ = true;
+    log::error("a background job of the spool failed", {{"error", status->ToString()}});
+  }
+
+ private:
+  std::atomic<bool>& failed_;
+};
+
+std::unexpected<Error> damaged(std::string detail) {
+  detail += fmt::format("; \"{}\" saves what can be read", kRepairCommand);
+  return std::unexpected(Error{Errc::Damaged, std::move(detail)});
+}
+
+}  // namespace
+
+Error to_error(const rocksdb::Status& status, std::string_view doing) {
+  const std::string detail = fmt::format("{}: {}", doing, status.ToString());
+  if (status.IsNotFound()) return {std::errc::no_such_file_or_directory, detail};
+  if (status.IsNoSpace()) return {Errc::DiskReserve, detail};
+  if (status.IsCorruption()) return {Errc::Damaged, detail};
+  return {Errc::WriteFailed, detail};
+}
+
+std::string database_path(const SpoolOptions& options) {
+  return (options.directory / "db").string();
+}
+
+Store::Store(SpoolOptions options, rocksdb::Env* env)
+    : options_(std::move(options)),
+      env_(env ? env : rocksdb::Env::Default()),
+      database_(database_options(options_, env_)) {
+  database_.db.listeners.push_back(std::make_shared<FailureListener>(background_failed_));
+}
+
+Store::~Store() {
+  close();
+}
+
+Result<std::unique_ptr<Store>> Store::open(const SpoolOptions& options, rocksdb::Env* env) {
+  std::error_code problem;
+  std::filesystem::create_directories(options.directory, problem);
+  if (problem) return std::unexpected(Error{problem, options.directory.string()});
+  std::unique_ptr<Store> store(new Store(options, env));
+  if (auto opened = store->open_database(); !opened) return std::unexpected(opened.error());
+  return store;
+}
+
+Result<void> Store::open_database() {
+  if (auto known = check_families(); !known) return known;
+  const std::string path = database_path(options_);
+  for (bool tail_was_cut = false;;) {
+    ContinuityFilter filter;
+    database_.db.wal_filter = &filter;
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::DB* db = nullptr;
+    const auto status = rocksdb::DB::Open(database_.db, path, database_.families, &handles, &db);
+    database_.db.wal_filter = nullptr;
+    if (status.ok()) {
+      db_.reset(db);
+      std::copy(handles.begin(), handles.end(), handles_.begin());
+      break;
+    }
+    const bool is_damage = status.IsCorruption() || filter.found_gap();
+    if (!is_damage) return std::unexpected(to_error(status, path));
+    if (!tail_was_cut) {
+      auto cut = cut_damaged_tail(files(), path, filter.first_log());
+      if (!cut) return std::unexpected(cut.error());
+      tail_was_cut = *cut;
+      if (tail_was_cut) continue;
+    }
+    return damaged(fmt::format("{}: {}", path, status.ToString()));
+  }
+  background_failed_ = false;
+  auto checked = check_format();
+  if (checked) checked = check_blob_files();
+  if (!checked) close_database();
+  return checked;
+}
+
+/// A family that this version does not know can only come from a later one; opened without it, its records would be
+/// left behind.
+Result<void> Store::check_families() {
+  const std::string path = database_path(options_);
+  if (!env_->FileExists(path + "/CURRENT").ok()) return {};
+  std::vector<std::string> names;
+  // What is wrong with a manifest that does not read is said by opening it.
+  if (!rocksdb::DB::ListColumnFamilies(database_.db, path, &names).ok()) return {};
+  for (const std::string& name : names) {
+    if (std::find(kFamilyNames.begin(), kFamilyNames.end(), name) == kFamilyNames.end())
+      return std::unexpected(Error{Errc::UnknownFormat, fmt::format("{}: column family \"{}\"", path, name)});
+  }
+  return {};
+}
+
+Result<void> Store::check_format() {
+  const std::string path = database_path(options_);
+  std::string stored;
+  const auto status = db_->Get({}, family(Family::Default), rocksdb::Slice(kFormatKey), &stored);
+  const std::string known = std::to_string(kFormatVersion);
+  if (status.ok() && stored == known) return {};
+  if (status.ok())
+    return std::unexpected(Error{Errc::UnknownFormat, fmt::format("{}: version {}, expected {}", path, stored, known)});
+  if (!status.IsNotFound()) return std::unexpected(to_error(status, path));
+  const std::unique_ptr<rocksdb::Iterator> any(db_->NewIterator({}, family(Family::Envelopes)));
+  any->SeekToFirst();
+  if (any->Valid()) return std::unexpected(Error{Errc::UnknownFormat, path + ": no version stored"});
+  rocksdb::WriteOptions durable;
+  durable.sync = true;
+  const auto written = db_->Put(durable, family(Family::Default), rocksdb::Slice(kFormatKey), known);
+  if (!written.ok()) return std::unexpected(to_error(written, path));
+  return {};
+}
+
+/// RocksDB looks for its tables when it opens, for blob files only when they are read: too late to hear that mail is
+/// missing.
+Result<void> Store::check_blob_files() {
+  rocksdb::ColumnFamilyMetaData meta;
+  db_->GetColumnFamilyMetaData(family(Family::Bodies), &meta);
+  for (const rocksdb::BlobMetaData& blob : meta.blob_files) {
+    const std::string path = fmt::format("{}/{:06}.blob", database_path(options_), blob.blob_file_number);
+    std::uint64_t size = 0;
+    const auto status = env_->GetFileSize(path, &size);
+    if (!status.ok()) return damaged(fmt::format("{}: {}", path, status.ToString()));
+    if (size < blob.blob_file_size)
+      return damaged(fmt::format("{} has {} octets instead of {}", path, size, blob.blob_file_size));
+  }
+  return {};
+}
+
+void Store::close_database() {
+  if (!db_) return;
+  for (auto*& handle : handles_) {
+    if (handle) db_->DestroyColumnFamilyHandle(handle);
+    handle = nullptr;
+  }
+  db_->Close();
+  db_.reset();
+}
+
+Result<Store::Reading> Store::read() {
+  std::unique_lock lock(gate_mutex_);
+  gate_changed_.wait_for(lock, kReopenPatience, [this] { return gate_ != Gate::Reopening; });
+  if (gate_ == Gate::Closed) return std::unexpected(Error{Errc::Closed});
+  if (gate_ != Gate::Open) return std::unexpected(Error{Errc::Unavailable});
+  ++readers_;
+  return Reading(this);
+}
+
+void Store::end_reading() {
+  const std::scoped_lock lock(gate_mutex_);
+  if (--readers_ == 0 && gate_ != Gate::Open) gate_changed_.notify_all();
+}
+
+rocksdb::Status Store::write(rocksdb::WriteBatch& batch, bool sync) {
+  rocksdb::WriteOptions options;
+  options.sync = sync;
+  return db_->Write(options, &batch);
+}
+
+rocksdb::Status Store::sync() {
+  return db_->SyncWAL();
+}
+
+rocksdb::Status Store::resume() {
+  auto status = db_->Resume();
+  if (status.ok()) background_failed_ = false;
+  return status;
+}
+
+Result<void> Store::reopen() {
+  {
+    std::unique_lock lock(gate_mutex_);
+    gate_ = Gate::Reopening;
+    gate_changed_.wait(lock, [this] { return readers_ == 0; });
+  }
+  close_database();
+  auto opened = open_database();
+  {
+    const std::scoped_lock lock(gate_mutex_);
+    gate_ = opened ? Gate::Open : Gate::Broken;
+  }
+  gate_changed_.notify_all();
+  return opened;
+}
+
+Result<std::optional<Head>> Store::read_head() {
+  std::string stored;
+  const auto status = db_->Get({}, family(Family::Default), rocksdb::Slice(kHeadKey), &stored);
+  if (status.IsNotFound()) return std::nullopt;
+  if (!status.ok()) return std::unexpected(to_error(status, "head of the spool"));
+  auto head = decode_head(stored);
+  if (!head) return std::unexpected(head.error());
+  return *head;
+}
+
+void Store::flush() {
+  rocksdb::FlushOptions options;
+  options.wait = false;
+  options.allow_write_stall = true;
+  const std::vector<rocksdb::ColumnFamilyHandle*> families(handles_.begin(), handles_.end());
+  if (const auto status = db_->Flush(options, families); !status.ok())
+    log::warn("the spool's memtables could not be written", {{"error", status.ToString()}});
+}
+
+void Store::close() {
+  {
+    std::unique_lock lock(gate_mutex_);
+    gate_ = Gate::Closed;
+    gate_changed_.notify_all();
+    gate_changed_.wait(lock, [this] { return readers_ == 0; });
+  }
+  close_database();
+}
+
+}  // namespace danki::queue

@@ -1,0 +1,103 @@
+#pragma once
+
+#include "base/result.hpp"
+#include "queue/options.hpp"
+#include "queue/records.hpp"
+#include "queue/store_options.hpp"
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include <rocksdb/db.h>
+
+namespace danki::queue {
+
+/// The column families, in the order of kFamilyNames.
+enum class Family : std::size_t { Default, Bodies, Envelopes, State, Due, Suppression, Idempotency, Counters };
+inline constexpr std::array<const char*, 8> kFamilyNames = {"default", "bodies",      "envelopes",   "state",
+                                                            "due",     "suppression", "idempotency", "counters"};
+
+inline constexpr const char* kRepairCommand = "dankid --repair-spool";
+
+/// A status of the database as an Error: what it is about in `detail`.
+Error to_error(const rocksdb::Status& status, std::string_view doing);
+
+/// Where the database lives below the spool's directory.
+std::string database_path(const SpoolOptions& options);
+
+/// The RocksDB database: opening with its checks, and the gate between many readers and the commit thread, which alone
+/// writes and may close and reopen the database after a failed write.
+class Store {
+ public:
+  /// `env` null: the real one. `options` is copied.
+  static Result<std::unique_ptr<Store>> open(const SpoolOptions& options, rocksdb::Env* env);
+  ~Store();
+
+  /// A reader's place: while it lives, the database is not closed. Short-lived.
+  class Reading {
+   public:
+    explicit Reading(Store* store) : store_(store) {}
+    Reading(Reading&& other) noexcept : store_(std::exchange(other.store_, nullptr)) {}
+    Reading& operator=(Reading&&) = delete;
+    ~Reading() {
+      if (store_) store_->end_reading();
+    }
+    rocksdb::DB* operator->() const { return store_->db_.get(); }
+    rocksdb::ColumnFamilyHandle* family(Family f) const { return store_->family(f); }
+
+   private:
+    Store* store_;
+  };
+  /// Waits while the database is being reopened. Errc::Closed after close(), Errc::Unavailable when reopening failed
+  /// and is yet to be tried again.
+  Result<Reading> read();
+
+  // From here on for the commit thread (and for open, before there is one).
+
+  rocksdb::ColumnFamilyHandle* family(Family f) const { return handles_[static_cast<std::size_t>(f)]; }
+  bool is_open() const { return db_ != nullptr; }
+  rocksdb::Status write(rocksdb::WriteBatch& batch, bool sync);
+  rocksdb::Status sync();
+  /// After a failed write: makes the open database take writes again. What the failed write left in the log is dropped.
+  rocksdb::Status resume();
+  /// Closes and opens again; blocks readers meanwhile. What reached the log before is there again.
+  Result<void> reopen();
+  /// nullopt in a new database.
+  Result<std::optional<Head>> read_head();
+  /// Starts writing the memtables to tables, without waiting: gives back log and garbage.
+  void flush();
+  /// A background job (flush, compaction) failed since the last resume().
+  bool background_failed() const { return background_failed_; }
+  void close();
+
+  rocksdb::FileSystem& files() const { return *env_->GetFileSystem(); }
+
+ private:
+  Store(SpoolOptions options, rocksdb::Env* env);
+  Result<void> open_database();
+  Result<void> check_families();
+  Result<void> check_format();
+  Result<void> check_blob_files();
+  void close_database();
+  void end_reading();
+
+  const SpoolOptions options_;
+  rocksdb::Env* const env_;
+  DatabaseOptions database_;
+  std::unique_ptr<rocksdb::DB> db_;
+  std::array<rocksdb::ColumnFamilyHandle*, kFamilyNames.size()> handles_{};
+  std::atomic<bool> background_failed_{false};
+
+  enum class Gate { Open, Reopening, Broken, Closed };
+  std::mutex gate_mutex_;
+  std::condition_variable gate_changed_;
+  Gate gate_ = Gate::Open;
+  std::size_t readers_ = 0;
+};
+
+}  // namespace danki::queue
