@@ -160,7 +160,7 @@ void Conversation::helo(std::string_view name, bool is_extended) {
   transaction_.reset();
   helo_ = name;
   is_extended_ = is_extended;
-  const auto options = surroundings_.options();
+  const std::shared_ptr<const Options> options = surroundings_.options();
   if (!is_extended) return reply(250, "", options->hostname);
   fmt::format_to(std::back_inserter(replies_), "250-{}\r\n", options->hostname);
   if (listener_->tls == ListenerTls::StartTls && !is_tls_) replies_ += "250-STARTTLS\r\n";
@@ -216,7 +216,7 @@ void Conversation::on_sasl(SaslExchange::Step step) {
 }
 
 Credentials Conversation::take_credentials() {
-  tenant_ = credentials_->name;  // taken back if the password is wrong
+  claimed_ = credentials_->name;
   Credentials credentials = std::move(*credentials_);
   credentials_.reset();
   return credentials;
@@ -224,11 +224,10 @@ Credentials Conversation::take_credentials() {
 
 void Conversation::on_password(AuthVerdict verdict) {
   need_ = Need::Input;
-  if (verdict == AuthVerdict::Accepted) return reply(235, "2.7.0", "authenticated");
-  tenant_.clear();
   switch (verdict) {
     case AuthVerdict::Accepted:
-      break;
+      tenant_ = std::move(claimed_);
+      return reply(235, "2.7.0", "authenticated");
     case AuthVerdict::Refused:
       return fail(535, "5.7.8", "wrong name or password");
     case AuthVerdict::Busy:
@@ -248,7 +247,7 @@ const TenantOptions* Conversation::tenant_of(const Options& options) const {
 void Conversation::mail(std::string_view argument) {
   if (helo_.empty()) return fail(503, "5.5.1", "EHLO first");
   if (transaction_) return fail(503, "5.5.1", "a mail transaction is under way");
-  auto options = surroundings_.options();
+  std::shared_ptr<const Options> options = surroundings_.options();
   const TenantOptions* tenant = tenant_of(*options);
   if (tenant == nullptr && listener_->require_auth) {
     return fail(530, "5.7.0", may_authenticate() ? "authentication required" : "TLS and authentication required");
@@ -313,6 +312,7 @@ void Conversation::data(std::string_view argument) {
   if (transaction_->content_began()) return fail(503, "5.5.1", "the content comes in chunks");
   if (!argument.empty()) return fail(501, "5.5.4", "DATA takes nothing");
   if (transaction_->recipients() == 0) return fail(554, "5.5.1", "no valid recipients");
+  ++contents_;
   begin_content();
   phase_ = Phase::Data;
   reply(354, "", "end with CRLF.CRLF");
@@ -328,6 +328,7 @@ void Conversation::bdat(std::string_view argument) {
     return close("4.7.0", "closing instead of reading it");
   }
   phase_ = Phase::SkipChunk;
+  if (!holds_content()) ++contents_;
   if (transaction_ && transaction_->recipients() != 0) {
     if (!transaction_->content_began()) begin_content();
     phase_ = Phase::Chunk;
@@ -418,6 +419,10 @@ void Conversation::on_idle() {
   close("4.4.2", "too slow");
 }
 
+void Conversation::on_crowded() {
+  close("4.3.2", "too many sessions, try again");
+}
+
 void Conversation::on_stopping() {
   close("4.3.2", "shutting down");
 }
@@ -438,6 +443,7 @@ void Conversation::fail(int code, std::string_view enhanced, std::string_view te
 }
 
 void Conversation::close(std::string_view enhanced, std::string_view text) {
+  if (need_ == Need::Close) return;
   transaction_.reset();
   need_ = Need::Close;
   reply(421, enhanced, fmt::format("{} {}", surroundings_.options()->hostname, text));

@@ -56,8 +56,9 @@ class Conversation {
   /// `id` names the message in the reply.
   void on_stored(const Result<std::string>& id);
 
-  /// The client let its time pass; the server shuts down. Not while Storage is needed.
+  /// The client let its time pass; there are too many sessions; the server shuts down. Not while Storage is needed.
   void on_idle();
+  void on_crowded();
   void on_stopping();
   /// After the reply that is due the session ends with 421 4.3.2.
   void stop_after_storage() { stopping_ = true; }
@@ -65,6 +66,11 @@ class Conversation {
   /// To be sent and cleared.
   std::string& replies() { return replies_; }
   bool is_in_content() const { return phase_ == Phase::Data || phase_ == Phase::Chunk || phase_ == Phase::SkipChunk; }
+  /// Octets of a content are in memory.
+  bool holds_content() const { return transaction_ && transaction_->content_began(); }
+  /// Mail transactions and contents begun so far.
+  std::uint32_t transactions() const { return transactions_; }
+  std::uint32_t contents() const { return contents_; }
   /// No line may be longer; what is left unconsumed is shorter.
   static constexpr std::size_t kMaxLineBytes = kMaxCommandLineBytes;
 
@@ -110,7 +116,8 @@ class Conversation {
   const std::string session_id_;
   const std::string client_;
   std::string helo_;
-  std::string tenant_;  ///< name, once authenticated
+  std::string tenant_;   ///< name, once authenticated
+  std::string claimed_;  ///< name, while its password is checked
   std::string replies_;
 
   std::unique_ptr<Transaction> transaction_;
@@ -119,6 +126,7 @@ class Conversation {
   std::unique_ptr<mail::Recipient> recipient_;  ///< whose domain is looked up
   std::uint64_t chunk_left_ = 0;
   std::uint32_t transactions_ = 0;
+  std::uint32_t contents_ = 0;  ///< chunks that are only skipped too
   std::uint32_t errors_ = 0;
   Need need_ = Need::Input;
   Phase phase_ = Phase::Command;

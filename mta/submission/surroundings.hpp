@@ -19,7 +19,7 @@ class Surroundings {
  public:
   virtual ~Surroundings() = default;
   /// The newest.
-  virtual std::shared_ptr<const Options> options() const = 0;
+  virtual const std::shared_ptr<const Options>& options() const = 0;
   virtual TimePoint now() const = 0;
   virtual MemoryBudget& memory() = 0;
   virtual queue::Refusal spool_refusal() const = 0;

@@ -1,0 +1,209 @@
+#include "mta/submission/server.hpp"
+
+#include "base/log.hpp"
+#include "mta/submission/worker.hpp"
+
+#include <algorithm>
+#include <future>
+#include <mutex>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_future.hpp>
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+namespace danki::submission {
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+namespace {
+
+constexpr int kBacklog = 4096;  // a launch opens thousands of connections at once; the kernel's limit cuts it
+
+using Acceptors = std::vector<tcp::acceptor>;  ///< one for each worker, bound to the same address
+
+std::string to_text(const tcp::endpoint& endpoint) {
+  const std::string address = endpoint.address().to_string();
+  return endpoint.address().is_v6() ? fmt::format("[{}]:{}", address, endpoint.port())
+                                    : fmt::format("{}:{}", address, endpoint.port());
+}
+
+boost::system::error_code listen_on(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, bool shares_port) {
+  boost::system::error_code ec;
+  acceptor.open(endpoint.protocol(), ec);
+  if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+  // "[::]" means IPv6 only, so that it can stand beside "0.0.0.0".
+  if (!ec && endpoint.address().is_v6()) acceptor.set_option(asio::ip::v6_only(true), ec);
+  const int on = 1;
+  if (!ec && shares_port && ::setsockopt(acceptor.native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+    ec = {errno, boost::system::system_category()};
+  }
+  if (!ec) acceptor.bind(endpoint, ec);
+  if (!ec) acceptor.listen(kBacklog, ec);
+  return ec;
+}
+
+Result<Acceptors> bind_everywhere(IoThreads& threads, tcp::endpoint endpoint) {
+  const auto failed = [&](const boost::system::error_code& ec) {
+    return std::unexpected(
+        Error{std::error_code(ec.value(), std::system_category()), "cannot listen on " + to_text(endpoint)});
+  };
+  if (endpoint.port() != 0) {
+    // SO_REUSEPORT would silently share the port with another process of ours: ask once without it.
+    tcp::acceptor probe(threads.context(0));
+    if (const auto ec = listen_on(probe, endpoint, false)) return failed(ec);
+  }
+  Acceptors acceptors;
+  for (std::size_t i = 0; i < threads.size(); ++i) {
+    tcp::acceptor& acceptor = acceptors.emplace_back(threads.context(i));
+    if (const auto ec = listen_on(acceptor, endpoint, true)) return failed(ec);
+    endpoint.port(acceptor.local_endpoint().port());
+  }
+  return acceptors;
+}
+
+}  // namespace
+
+struct Server::Impl {
+  struct Bound {
+    std::uint64_t id;
+    tcp::endpoint configured;  ///< port 0: the system chose
+    tcp::endpoint actual;
+  };
+
+  Impl(IoThreads& threads_, queue::Spool& spool, events::EventLog& events, net::Resolver& resolver, Ports& ports,
+       const Clock& clock, std::shared_ptr<const Options> options_)
+      : threads(threads_),
+        options(std::move(options_)),
+        shared(spool, events, resolver, ports, clock, options->limits) {
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+      workers.push_back(std::make_unique<Worker>(shared, threads.context(i), options));
+    }
+  }
+
+  template <class Work>
+  void on_each_worker(Work work) {
+    for (std::size_t i = 0; i < workers.size(); ++i) {
+      asio::post(threads.context(i), [work, worker = workers[i].get()] { work(*worker); });
+    }
+  }
+
+  Result<void> apply(std::shared_ptr<const Options> next);
+  void listen(std::uint64_t id, std::shared_ptr<const ListenerOptions> listener, Acceptors acceptors);
+
+  IoThreads& threads;
+  mutable std::mutex mutex;                ///< over what follows
+  std::shared_ptr<const Options> options;  // shared with workers and transactions
+  std::vector<Bound> bound;                ///< in the order of the configuration
+  std::uint64_t last_id = 0;
+  bool started = false, stopped = false;
+  SharedState shared;
+  std::vector<std::unique_ptr<Worker>> workers;
+};
+
+/// Binds what is new, then tells the workers; nothing has changed if a bind fails.
+Result<void> Server::Impl::apply(std::shared_ptr<const Options> next) {
+  std::vector<Bound> next_bound;
+  std::vector<std::optional<Acceptors>> fresh;
+  std::vector<Bound> left = bound;
+  for (const ListenerOptions& listener : next->listeners) {
+    const auto known =
+        std::find_if(left.begin(), left.end(), [&](const Bound& b) { return b.configured == listener.address; });
+    if (known != left.end()) {
+      next_bound.push_back(*known);
+      fresh.emplace_back(std::nullopt);
+      left.erase(known);
+      continue;
+    }
+    auto acceptors = bind_everywhere(threads, listener.address);
+    if (!acceptors) return std::unexpected(acceptors.error());
+    next_bound.push_back({++last_id, listener.address, acceptors->front().local_endpoint()});
+    fresh.emplace_back(std::move(*acceptors));
+  }
+
+  options = next;
+  bound = next_bound;
+  shared.memory.set_limit(next->limits.memory_bytes);
+  shared.authenticator.forget();
+  on_each_worker([next](Worker& worker) { worker.set_options(next); });
+  for (const Bound& gone : left) {
+    on_each_worker([id = gone.id](Worker& worker) { worker.close_listener(id); });
+  }
+  for (std::size_t i = 0; i < next_bound.size(); ++i) {
+    const std::uint64_t id = next_bound[i].id;
+    const std::shared_ptr<const ListenerOptions> listener(next, &next->listeners[i]);
+    if (fresh[i]) {
+      log::info("listening", {{"address", to_text(next_bound[i].actual)}});
+      listen(id, listener, std::move(*fresh[i]));
+    } else {
+      on_each_worker([id, listener](Worker& worker) { worker.set_listener_options(id, listener); });
+    }
+  }
+  return {};
+}
+
+void Server::Impl::listen(std::uint64_t id, std::shared_ptr<const ListenerOptions> listener, Acceptors acceptors) {
+  for (std::size_t i = 0; i < workers.size(); ++i) {
+    asio::post(threads.context(i),
+               [id, listener, worker = workers[i].get(), acceptor = std::move(acceptors[i])]() mutable {
+                 worker->listen(id, std::move(listener), std::move(acceptor));
+               });
+  }
+}
+
+Server::Server(IoThreads& threads, queue::Spool& spool, events::EventLog& events, net::Resolver& resolver, Ports& ports,
+               const Clock& clock, std::shared_ptr<const Options> options)
+    : impl_(std::make_unique<Impl>(threads, spool, events, resolver, ports, clock, std::move(options))) {}
+
+Server::~Server() {
+  stop(std::chrono::milliseconds(0));
+}
+
+Result<void> Server::start() {
+  std::lock_guard lock(impl_->mutex);
+  auto applied = impl_->apply(impl_->options);
+  if (!applied) return applied;
+  impl_->started = true;
+  impl_->on_each_worker([](Worker& worker) { worker.start(); });
+  return {};
+}
+
+Result<void> Server::reload(std::shared_ptr<const Options> options) {
+  std::lock_guard lock(impl_->mutex);
+  if (impl_->stopped) return {};
+  return impl_->apply(std::move(options));
+}
+
+void Server::stop(std::chrono::milliseconds grace) {
+  {
+    std::lock_guard lock(impl_->mutex);
+    if (!impl_->started || std::exchange(impl_->stopped, true)) return;
+  }
+  std::vector<std::future<void>> ends;
+  for (std::size_t i = 0; i < impl_->workers.size(); ++i) {
+    ends.push_back(asio::co_spawn(impl_->threads.context(i), impl_->workers[i]->stop(grace), asio::use_future));
+  }
+  for (std::future<void>& end : ends) end.get();
+  impl_->shared.authenticator.stop();
+}
+
+Stats Server::stats() const {
+  const SharedState& shared = impl_->shared;
+  return {.sessions = shared.admission.sessions(),
+          .connections = shared.connections.load(std::memory_order_relaxed),
+          .messages = shared.messages.load(std::memory_order_relaxed),
+          .recipients = shared.recipients.load(std::memory_order_relaxed),
+          .refused = shared.refused.load(std::memory_order_relaxed),
+          .auth_failures = shared.authenticator.failures()};
+}
+
+std::vector<tcp::endpoint> Server::addresses() const {
+  std::lock_guard lock(impl_->mutex);
+  std::vector<tcp::endpoint> addresses;
+  for (const Impl::Bound& b : impl_->bound) addresses.push_back(b.actual);
+  return addresses;
+}
+
+}  // namespace danki::submission
