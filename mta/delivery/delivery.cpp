@@ -368,6 +368,17 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
     });
   }
 
+  /// What the lane's key does not tell.
+  bool matches(const queue::DueEntry& entry, const EntrySelector& selector, TimePoint now) {
+    if (!selector.id.empty() && entry.id.to_string() != selector.id) return false;
+    if (selector.campaign.empty() && !selector.older_than) return true;
+    auto message = spool.load(entry.id);
+    if (!message) return false;
+    const mail::Envelope& envelope = (*message)->envelope;
+    if (!selector.campaign.empty() && envelope.campaign != selector.campaign) return false;
+    return !selector.older_than || now - envelope.arrived_at >= *selector.older_than;
+  }
+
   std::uint64_t retry_lane(const queue::LaneKey& lane, const EntrySelector& selector) {
     std::uint64_t matched = 0;
     std::optional<queue::DueEntry> from;
@@ -380,7 +391,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
       std::vector<queue::DueEntry> later;
       TimePoint now = clock.now();
       for (queue::DueEntry& entry : page->entries) {
-        if (!selector.id.empty() && entry.id.to_string() != selector.id) continue;
+        if (!matches(entry, selector, now)) continue;
         ++matched;
         if (entry.due > now) later.push_back(std::move(entry));
       }

@@ -12,7 +12,8 @@ namespace {
 constexpr std::chrono::seconds kSweepEvery{5};
 constexpr std::chrono::seconds kPulledCheckEvery{30};  // is the address back on this host?
 constexpr std::chrono::seconds kLoadRetry{5};
-constexpr std::chrono::seconds kMinResolutionTtl{60};  // an MX set is asked for at most this often
+constexpr std::chrono::milliseconds kSlowConnect{500};  // above most round trips and greetings
+constexpr std::chrono::seconds kMinResolutionTtl{60};   // an MX set is asked for at most this often
 constexpr std::chrono::seconds kMaxResolutionTtl{3600};
 constexpr unsigned kMaxUntouchedReturns = 5;  // then the host's trouble counts as this message's
 
@@ -263,7 +264,7 @@ bool Scheduler::may_open(const Path& path, const PoolReady& ready) const {
   return open < limit;
 }
 
-bool Scheduler::eligible(Site& site, const PoolReady& ready, Source& source) {
+bool Scheduler::eligible(Site& site, const PoolReady& ready, Source& source, bool allow_open) {
   if (!source.pulled.empty() || !options_->sources.contains(source.name)) return false;
   if (source.address) {
     bool v4 = source.address->is_v4();
@@ -275,17 +276,17 @@ bool Scheduler::eligible(Site& site, const PoolReady& ready, Source& source) {
   }
   Path& candidate = path(site, source);
   if (candidate.closed_until > clock_.now()) return false;
-  return !candidate.idle.empty() || may_open(candidate, ready);
+  return !candidate.idle.empty() || (allow_open && may_open(candidate, ready));
 }
 
-Scheduler::Source* Scheduler::choose_source(Site& site, PoolReady& ready, const PoolOptions& pool) {
+Scheduler::Source* Scheduler::choose_source(Site& site, PoolReady& ready, const PoolOptions& pool, bool allow_open) {
   std::vector<Source*> candidates;
   std::size_t missing = 0;
   auto consider = [&](const std::string& name) {
     auto found = sources_.find(name);
     if (found == sources_.end() || !found->second.pulled.empty()) {
       ++missing;
-    } else if (eligible(site, ready, found->second)) {
+    } else if (eligible(site, ready, found->second, allow_open)) {
       candidates.push_back(&found->second);
     }
   };
@@ -311,11 +312,7 @@ Scheduler::Source* Scheduler::choose_source(Site& site, PoolReady& ready, const 
   return best;
 }
 
-std::size_t Scheduler::connections_wanted(const Site& site, const PoolReady& ready) const {
-  std::size_t busy = site.connections - site.connecting;
-  std::size_t soon_taken = busy * limits_.lease_bulk;  // by connections that refill themselves
-  std::size_t bulk = ready.ready[1] > soon_taken ? ready.ready[1] - soon_taken : 0;
-  if (busy == 0 && ready.ready[1] > 0) bulk = ready.ready[1];
+std::size_t Scheduler::leases_wanted(const PoolReady& ready, std::size_t bulk) const {
   return ready.ready[0] + (bulk + limits_.lease_bulk - 1) / limits_.lease_bulk;
 }
 
@@ -332,23 +329,32 @@ void Scheduler::dispatch_pool(Site& site, const std::string& pool_name, PoolRead
     return;
   }
   while (ready.ready[0] + ready.ready[1] > 0 && !saturated() && !stopping_) {
-    bool idle_somewhere =
-        std::any_of(site.paths.begin(), site.paths.end(), [](const auto& p) { return !p.second->idle.empty(); });
-    if (!idle_somewhere && connections_wanted(site, ready) <= site.connecting) return;
-    Source* source = choose_source(site, ready, pool->second);
+    // What a connection under way will take is spoken for: taking it elsewhere would always favour who is there
+    // already.
+    if (leases_wanted(ready, ready.ready[1]) <= site.connecting) return;
+    // Bulk that the busy connections take next, eight at a time, is no reason for another one.
+    std::size_t soon_taken = (site.connected - site.idle) * limits_.lease_bulk;
+    std::size_t bulk = ready.ready[1] > soon_taken ? ready.ready[1] - soon_taken : 0;
+    bool allow_open = leases_wanted(ready, bulk) > site.connecting;
+    Source* source = choose_source(site, ready, pool->second, allow_open);
     if (!source) return;
     Path& chosen = path(site, *source);
-    if (!chosen.idle.empty()) {
-      Connection& connection = connections_.at(chosen.idle.back());
-      chosen.idle.pop_back();
-      connection.idle = false;
-      lease(connection, pool_name);
-      if (connection.leased.empty()) refill(connection);  // what it took had expired
-    } else {
-      if (connections_wanted(site, ready) <= site.connecting) return;
+    if (chosen.idle.empty()) {
       open(site, chosen, *source);
+      continue;
     }
+    Connection& connection = connections_.at(chosen.idle.back());
+    leave_idle(connection);
+    lease(connection, pool_name);
+    if (connection.leased.empty()) refill(connection);  // what it took had expired
   }
+}
+
+void Scheduler::leave_idle(Connection& connection) {
+  if (!connection.idle) return;
+  connection.idle = false;
+  std::erase(connection.path->idle, connection.id);
+  --connection.path->site->idle;
 }
 
 void Scheduler::open(Site& site, Path& path, Source& source) {
@@ -371,8 +377,9 @@ void Scheduler::open(Site& site, Path& path, Source& source) {
   connection.path = &path;
   connection.source = &source;
   connection.max_messages = plan.max_messages;
+  connection.promised = true;
   path.connections.insert(plan.id);
-  ++path.connecting;
+  connecting_.emplace_back(clock_.now() + kSlowConnect, plan.id);
   ++site.connections;
   ++site.connecting;
   ++source.connections;
@@ -384,9 +391,15 @@ void Scheduler::on_connected(ConnectionId id) {
   if (found == connections_.end()) return;
   Connection& connection = found->second;
   connection.connected = true;
-  --connection.path->connecting;
-  --connection.path->site->connecting;
+  ++connection.path->site->connected;
+  end_connecting(connection);
   refill(connection);
+}
+
+void Scheduler::end_connecting(Connection& connection) {
+  if (!connection.promised) return;
+  connection.promised = false;
+  --connection.path->site->connecting;
 }
 
 void Scheduler::on_connect_failed(ConnectionId id, const SessionFailure& failure) {
@@ -519,6 +532,7 @@ void Scheduler::refill(Connection& connection) {
   if (connection.leased.empty() && !connection.idle) {
     connection.idle = true;
     path.idle.push_back(connection.id);
+    ++path.site->idle;
   }
 }
 
@@ -592,11 +606,9 @@ void Scheduler::on_closed(ConnectionId id) {
 
 void Scheduler::forget(Connection& connection) {
   Path& path = *connection.path;
-  if (!connection.connected) {
-    --path.connecting;
-    --path.site->connecting;
-  }
-  std::erase(path.idle, connection.id);
+  end_connecting(connection);
+  leave_idle(connection);
+  if (connection.connected) --path.site->connected;
   path.connections.erase(connection.id);
   --path.site->connections;
   --connection.source->connections;
@@ -666,6 +678,14 @@ void Scheduler::run() {
     domain_wakes_.erase(domain_wakes_.begin());
     if (domain && domain->ready > 0) resolve_if_needed(*domain);
   }
+  while (!connecting_.empty() && connecting_.front().first <= now) {
+    // A host that lets us wait may let us wait long: its mail is free for other paths.
+    auto slow = connections_.find(connecting_.front().second);
+    connecting_.pop_front();
+    if (slow == connections_.end() || !slow->second.promised) continue;
+    end_connecting(slow->second);
+    mark(*slow->second.path->site);
+  }
   while (!site_wakes_.empty() && site_wakes_.begin()->first <= now) {
     if (Site* site = sites_.find_site(site_wakes_.begin()->second)) mark(*site);
     site_wakes_.erase(site_wakes_.begin());
@@ -689,6 +709,7 @@ std::optional<TimePoint> Scheduler::next_wake() const {
   if (!reload_at_.empty()) earlier(reload_at_.begin()->first);
   if (!domain_wakes_.empty()) earlier(domain_wakes_.begin()->first);
   if (!site_wakes_.empty()) earlier(site_wakes_.begin()->first);
+  if (!connecting_.empty()) earlier(connecting_.front().first);
   if (!dirty_.empty()) earlier(TimePoint{});
   return next;
 }

@@ -7,6 +7,7 @@
 #include "mta/delivery/scheduler_ports.hpp"
 #include "mta/delivery/site_table.hpp"
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -41,8 +42,9 @@ struct SiteSummary {
 
 /// Which entries an operator's verb means; empty fields mean all.
 struct EntrySelector {
-  std::string id, site, domain, tenant;
+  std::string id, site, domain, tenant, campaign;
   std::optional<mail::MailClass> klass;
+  std::optional<std::chrono::seconds> older_than;  ///< accepted at least so long ago
 };
 
 class Scheduler {
@@ -106,6 +108,7 @@ class Scheduler {
     Path* path = nullptr;
     Source* source = nullptr;
     bool connected = false;
+    bool promised = false;  // connecting, and some of what is ready is left for it
     bool closing = false;
     bool idle = false;
     std::set<ItemId> leased;
@@ -122,9 +125,11 @@ class Scheduler {
   void mark(Site& site);
   void dispatch(Site& site);
   void dispatch_pool(Site& site, const std::string& pool_name, PoolReady& ready);
-  std::size_t connections_wanted(const Site& site, const PoolReady& ready) const;
-  Source* choose_source(Site& site, PoolReady& ready, const PoolOptions& pool);
-  bool eligible(Site& site, const PoolReady& ready, Source& source);
+  std::size_t leases_wanted(const PoolReady& ready, std::size_t bulk) const;
+  Source* choose_source(Site& site, PoolReady& ready, const PoolOptions& pool, bool allow_open);
+  bool eligible(Site& site, const PoolReady& ready, Source& source, bool allow_open);
+  void end_connecting(Connection& connection);
+  void leave_idle(Connection& connection);
   Path& path(Site& site, Source& source);
   void refresh(Path& path, Source& source);
   bool may_open(const Path& path, const PoolReady& ready) const;
@@ -155,6 +160,7 @@ class Scheduler {
   queue::MessageId known_{};  // the highest id announced by on_accepted or the scan
   bool scanned_ = false;
   bool stopping_ = false;
+  std::deque<std::pair<TimePoint, ConnectionId>> connecting_;  // when each is no longer waited for
   std::vector<Site*> dirty_;
   std::vector<FinishedAttempt> finished_;
   std::vector<std::pair<ItemId, queue::MessageId>> to_load_;
