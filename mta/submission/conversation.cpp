@@ -1,6 +1,7 @@
 #include "mta/submission/conversation.hpp"
 
 #include "mail/ascii.hpp"
+#include "queue/errc.hpp"
 
 #include <algorithm>
 #include <array>
@@ -406,7 +407,7 @@ void Conversation::on_stored(const Result<std::string>& id) {
   if (id) {
     transaction_->stored();
     reply(250, "2.0.0", fmt::format("queued as {}", *id));
-  } else if (id.error().code == std::errc::no_space_on_device || id.error().code == std::errc::not_enough_memory) {
+  } else if (id.error().code == queue::Errc::DiskReserve || id.error().code == queue::Errc::MemoryLimit) {
     refuse({452, "4.3.1", "no room for this message now"});
   } else {
     refuse({451, "4.3.0", "the message could not be stored"});

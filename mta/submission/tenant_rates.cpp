@@ -24,7 +24,7 @@ std::optional<Duration> TenantRates::take(const TenantOptions& tenant, SteadyPoi
     return std::nullopt;
   }
   const double wait = (1 - bucket.tokens) / tenant.rate_per_second;
-  return Duration(static_cast<std::int64_t>(std::ceil(std::min(wait, 1e9) * 1000)));
+  return Duration(static_cast<std::int64_t>(std::ceil(std::min(wait, 1e9) * 1000 - 1e-6)));  // but for rounding
 }
 
 void TenantRates::give_back(const TenantOptions& tenant, std::size_t recipients) {

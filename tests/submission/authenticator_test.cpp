@@ -1,0 +1,124 @@
+#include "mta/submission/authenticator.hpp"
+
+#include "tests/fakes/clock.hpp"
+
+#include <future>
+
+#include <crypt.h>
+#include <gtest/gtest.h>
+
+namespace danki::submission {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// SHA-256 with few rounds: quick.
+std::string hash_of(const std::string& password) {
+  return crypt(password.c_str(), "$5$rounds=1000$saltsalt$");
+}
+
+class AuthenticatorTest : public testing::Test {
+ protected:
+  AuthenticatorTest() {
+    auto options = std::make_shared<Options>();
+    options->tenants["signup"] = TenantOptions{.name = "signup", .password_hashes = {hash_of("old"), hash_of("new")}};
+    options->tenants["open"] = TenantOptions{.name = "open"};
+    options_ = options;
+  }
+
+  AuthResult check(std::string name, std::string password, std::string client = "192.0.2.1") {
+    std::promise<AuthResult> promise;
+    authenticator_.check(options_, std::move(client), Credentials(std::move(name), std::move(password)),
+                         [&](AuthResult result) { promise.set_value(result); });
+    return promise.get_future().get();
+  }
+
+  fakes::FakeClock clock_;
+  std::shared_ptr<const Options> options_;
+  Authenticator authenticator_{clock_};
+};
+
+TEST_F(AuthenticatorTest, ChecksEachHashOfATenant) {
+  EXPECT_EQ(check("signup", "old").verdict, AuthVerdict::Accepted);
+  EXPECT_EQ(check("signup", "new").verdict, AuthVerdict::Accepted);
+  EXPECT_EQ(check("signup", "wrong").verdict, AuthVerdict::Refused);
+  EXPECT_EQ(check("nobody", "old").verdict, AuthVerdict::Refused);
+  EXPECT_EQ(check("open", "").verdict, AuthVerdict::Refused);
+  EXPECT_EQ(authenticator_.failures(), 3u);
+}
+
+TEST_F(AuthenticatorTest, HashesForUnknownTenantsToo) {
+  check("nobody", "x");
+  EXPECT_EQ(authenticator_.hashed(), 1u);
+}
+
+TEST_F(AuthenticatorTest, RemembersASuccessForTenMinutesAndUntilAReload) {
+  check("signup", "new");
+  check("signup", "new");
+  EXPECT_EQ(authenticator_.hashed(), 1u);
+  clock_.advance(9min + 59s);
+  check("signup", "new");
+  EXPECT_EQ(authenticator_.hashed(), 1u);
+  clock_.advance(1s);
+  check("signup", "new");
+  EXPECT_EQ(authenticator_.hashed(), 2u);
+  authenticator_.forget();
+  check("signup", "new");
+  EXPECT_EQ(authenticator_.hashed(), 3u);
+  // The boundary between name and password is part of what is remembered.
+  EXPECT_EQ(check("signu", "pnew").verdict, AuthVerdict::Refused);
+}
+
+TEST_F(AuthenticatorTest, StopsAClientBeforeHashing) {
+  Duration last{0};
+  for (int i = 0; i < 5; ++i) {
+    const AuthResult result = check("signup", "wrong");
+    EXPECT_EQ(result.verdict, AuthVerdict::Refused);
+    EXPECT_GT(result.delay, last);
+    last = result.delay;
+  }
+  EXPECT_EQ(authenticator_.hashed(), 5u);
+  const AuthResult stopped = check("signup", "new");
+  EXPECT_EQ(stopped.verdict, AuthVerdict::TooManyFailures);
+  EXPECT_GT(stopped.delay, last);
+  EXPECT_EQ(authenticator_.hashed(), 5u);
+  EXPECT_EQ(check("signup", "new", "192.0.2.2").verdict, AuthVerdict::Accepted);
+  clock_.advance(10min);
+  EXPECT_EQ(check("signup", "new").verdict, AuthVerdict::Accepted);
+}
+
+TEST_F(AuthenticatorTest, SharesOneHashAmongEqualQuestionsAndRefusesWhenBusy) {
+  // Slow enough that both threads are busy while the others ask.
+  auto options = std::make_shared<Options>(*options_);
+  options->tenants["signup"].password_hashes = {crypt("new", "$5$rounds=400000$saltsalt$")};
+  options_ = options;
+  constexpr std::size_t kQuestions = Authenticator::kThreads + Authenticator::kMaxQueued + 20;
+  std::atomic<std::size_t> busy{0}, refused{0}, accepted{0};
+  const auto count = [&](AuthResult result) {
+    (result.verdict == AuthVerdict::Busy ? busy : result.verdict == AuthVerdict::Accepted ? accepted : refused)++;
+  };
+  for (int i = 0; i < 50; ++i) authenticator_.check(options_, "192.0.2.9", Credentials("signup", "new"), count);
+  for (std::size_t i = 0; i < kQuestions; ++i) {
+    authenticator_.check(options_, "192.0.2." + std::to_string(i), Credentials("signup", std::to_string(i)), count);
+  }
+  EXPECT_GE(busy, 20u);
+  while (accepted < 50) std::this_thread::yield();
+  EXPECT_LE(authenticator_.hashed(), kQuestions);
+  authenticator_.stop();
+}
+
+TEST(AuthFailures, ForgetsTheLeastRecentlyUsedFirst) {
+  AuthFailures failures;
+  SteadyPoint now{};
+  for (std::size_t i = 0; i < AuthFailures::kMaxClients; ++i) failures.add(std::to_string(i), now);
+  EXPECT_EQ(failures.count("0", now), 1u);
+  failures.add("one more", now);
+  EXPECT_EQ(failures.count("0", now), 1u);
+  EXPECT_EQ(failures.count("1", now), 0u);
+  Duration delay{};
+  for (int i = 0; i < 30; ++i) delay = failures.add("0", now);
+  EXPECT_EQ(delay, AuthFailures::kMaxDelay);
+}
+
+}  // namespace
+}  // namespace danki::submission
