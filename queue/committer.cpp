@@ -268,6 +268,11 @@ void Committer::applied(Consequences consequences) {
   removed_since_flush_ += consequences.removed;
   counters_.unrecorded -= consequences.outcomes;
   admitted(std::move(consequences.reports));
+  // Let go of the messages first: whoever hears that they are finished shall not find them live.
+  for (KeptOp& op : consequences.operations) {
+    if (auto* record = std::get_if<RecordOp>(&op)) record->outcomes.clear();
+  }
+  consequences.loaded.clear();
   for (KeptOp& op : consequences.operations) {
     std::visit(
         [](auto& o) {

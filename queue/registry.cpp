@@ -19,7 +19,8 @@ void Registry::drop(const Message* message) {
 
 MessagePtr Registry::add(std::unique_ptr<Message> message) {
   const std::scoped_lock lock(mutex_);
-  return publish(slots_[message->id], std::move(message));
+  Slot& slot = slots_[message->id];
+  return publish(slot, std::move(message));
 }
 
 Result<MessagePtr> Registry::load(MessageId id, const std::function<Result<std::unique_ptr<Message>>()>& read) {
