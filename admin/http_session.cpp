@@ -80,7 +80,9 @@ struct HttpSession::Impl {
 };
 
 asio::awaitable<void> HttpSession::Impl::run() {
-  while (co_await serve_one()) {
+  bool go_on = true;
+  while (go_on) {  // GCC 12 makes a trap of `while (co_await serve_one())`
+    go_on = co_await serve_one();
     is_waiting = true;
     if (buffer.size() == 0) buffer.shrink_to_fit();  // nothing of a large request is kept while the connection idles
   }
