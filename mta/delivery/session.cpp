@@ -4,7 +4,6 @@
 #include "mta/delivery/session_state.hpp"
 
 #include <algorithm>
-#include <cassert>
 
 namespace danki::delivery {
 namespace asio = boost::asio;
@@ -50,9 +49,10 @@ milliseconds limit_for(Stage stage, const Timeouts& timeouts) {  // RFC 5321 sec
 }
 
 /// One transaction on its way through the session: await, tell, do the step.
-class Delivery {
+class TransactionRun {
  public:
-  Delivery(SmtpSession::State& session, const TransactionRequest& request) : session_(session), request_(request) {}
+  TransactionRun(SmtpSession::State& session, const TransactionRequest& request)
+      : session_(session), request_(request) {}
 
   asio::awaitable<void> run() {
     Step step = transaction_.start(request_.message->envelope, request_.recipients,
@@ -151,11 +151,22 @@ SessionFailure failure_of(const SmtpSession::State& session) {
   return failure;
 }
 
+/// The connection went while the session was idle.
+TransactionResult not_begun(const SmtpSession::State& session, const TransactionRequest& request) {
+  TransactionResult result;
+  result.session_usable = false;
+  result.failure = SessionFailure{.stage = Stage::Mail, .target = session.target, .error = "the session has ended"};
+  for (const std::uint32_t recipient : request.recipients) {
+    result.recipients.push_back({.recipient = recipient, .reply = {}, .error = result.failure->error});
+  }
+  return result;
+}
+
 asio::awaitable<TransactionResult> deliver_in(SmtpSession::State* session, TransactionRequest request) {
-  assert(session->usable);
+  if (!session->usable) co_return not_begun(*session, request);
   const auto begin = steady_clock::now();
-  Delivery delivery(*session, request);
-  co_await delivery.run();
+  TransactionRun running(*session, request);
+  co_await running.run();
   TransactionResult result;
   result.recipients = session->transaction.take_results();
   result.session_usable = session->transaction.session_usable();

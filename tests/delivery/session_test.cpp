@@ -429,6 +429,9 @@ TEST(SmtpSession, NoticesWhileIdleThatTheHostHasGone) {
   server.reset();
   client.wait_closed();
   EXPECT_FALSE(client->usable());
+  const TransactionResult late = client.deliver(2);
+  EXPECT_EQ(kinds(late), (std::vector<Kind>{Kind::Untouched, Kind::Untouched}));
+  EXPECT_FALSE(late.session_usable);
 }
 
 class SmtpSessionTls : public testing::Test {
