@@ -6,6 +6,7 @@
 #include <atomic>
 #include <iterator>
 #include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/async.h>
@@ -145,7 +146,10 @@ void configure(Level lowest, const std::string& path) {
 }
 
 void shutdown() {
-  logger() = prepared(std::make_shared<spdlog::logger>(kLoggerName, std::make_shared<spdlog::sinks::stderr_sink_mt>()));
+  // Held until the writer thread has ended, so that it is not that thread which closes the file.
+  const std::shared_ptr<spdlog::logger> last = std::exchange(
+      logger(),
+      prepared(std::make_shared<spdlog::logger>(kLoggerName, std::make_shared<spdlog::sinks::stderr_sink_mt>())));
   spdlog::shutdown();
 }
 
