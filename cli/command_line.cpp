@@ -73,6 +73,15 @@ void add_config(CLI::App& app, CommandLine& line) {
   check->callback([&line] { line.verb = Verb::ConfigCheck; });
 }
 
+ExitCode report(const CLI::App& app, const CLI::ParseError& mistake) {
+  // A misspelt verb is "a subcommand is required" to the library.
+  const auto unknown = app.remaining(true);
+  const std::string what = unknown.empty() ? mistake.what() : fmt::format("unknown: {}", fmt::join(unknown, " "));
+  const auto verbs = app.get_subcommands();
+  complain(fmt::format("{}\nTry danki {}--help.", what, verbs.empty() ? "" : verbs.front()->get_name() + " "));
+  return EX_USAGE;
+}
+
 }  // namespace
 
 std::expected<CommandLine, ExitCode> parse_command_line(int argc, char** argv) {
@@ -100,9 +109,7 @@ std::expected<CommandLine, ExitCode> parse_command_line(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return std::unexpected(app.exit(help));
   } catch (const CLI::ParseError& mistake) {
-    fmt::print(stderr, "danki: {}\nTry danki {}--help.\n", mistake.what(),
-               app.get_subcommands().empty() ? "" : app.get_subcommands().front()->get_name() + " ");
-    return std::unexpected(EX_USAGE);
+    return std::unexpected(report(app, mistake));
   }
   return line;
 }

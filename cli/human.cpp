@@ -40,12 +40,6 @@ std::string short_duration(std::chrono::seconds duration) {
   return in_units(duration, 1);
 }
 
-std::string relative_time(TimePoint when, TimePoint now) {
-  const auto distance = std::chrono::duration_cast<std::chrono::seconds>(when - now);
-  if (distance.count() == 0) return "now";
-  return distance.count() > 0 ? "in " + short_duration(distance) : short_duration(-distance) + " ago";
-}
-
 std::string full_time(TimePoint when, TimePoint now) {
   const std::string stamp = to_rfc3339(when);
   const auto distance = std::chrono::duration_cast<std::chrono::seconds>(when - now);
@@ -66,7 +60,7 @@ std::string short_size(std::uint64_t bytes) {
 
 std::string grouped(std::uint64_t number) {
   std::string digits = std::to_string(number);
-  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
+  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, 1, ',');
   return digits;
 }
 

@@ -14,8 +14,6 @@ namespace danki::cli {
 std::string human_duration(std::chrono::seconds duration);
 /// In its largest unit only, for tables: "42s", "5m", "3h", "4d".
 std::string short_duration(std::chrono::seconds duration);
-/// "in 5m", "3h ago", "now".
-std::string relative_time(TimePoint when, TimePoint now);
 /// "2026-11-23 05:49:39 UTC (3h 12m ago)"
 std::string full_time(TimePoint when, TimePoint now);
 /// "512", "4.0K", "1.5M", "12G": powers of 1024, at most five characters.

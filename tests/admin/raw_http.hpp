@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -77,15 +78,19 @@ class RawConnection {
     while (read_more()) received_.clear();
     return is_closed_;
   }
+  bool closes_within(std::chrono::milliseconds limit) {
+    while (read_more(limit)) received_.clear();
+    return is_closed_;
+  }
 
  private:
   void connect_to(const sockaddr* address, socklen_t length) {
     if (::connect(fd_, address, length) != 0) throw std::runtime_error(std::string("connect: ") + std::strerror(errno));
   }
 
-  bool read_more() {
+  bool read_more(std::chrono::milliseconds limit = std::chrono::seconds(30)) {
     pollfd waiting{.fd = fd_, .events = POLLIN, .revents = 0};
-    if (::poll(&waiting, 1, 30'000) != 1) return false;
+    if (::poll(&waiting, 1, static_cast<int>(limit.count())) != 1) return false;
     char buffer[16 * 1024];
     const ssize_t got = ::recv(fd_, buffer, sizeof buffer, 0);
     is_closed_ = got <= 0;
