@@ -253,6 +253,7 @@ void Conversation::mail(std::string_view argument) {
   if (tenant == nullptr && listener_->require_auth) {
     return fail(530, "5.7.0", may_authenticate() ? "authentication required" : "TLS and authentication required");
   }
+  mail_refused_ = true;  // until it is not
   auto command = parse_mail(argument);
   if (!command) return tenant == nullptr ? fail(command.error()) : refuse(command.error());
   if (command->size > options->limits.message_bytes) {
@@ -262,13 +263,14 @@ void Conversation::mail(std::string_view argument) {
     if (auto no = refuse_reverse_path(command->reverse_path, *tenant)) return refuse(*no);
   }
   if (auto no = refuse_for_spool(surroundings_.spool_refusal())) return refuse(*no);
+  mail_refused_ = false;
   ++transactions_;
   transaction_ = std::make_unique<Transaction>(surroundings_, std::move(options), tenant, std::move(*command));
   reply(250, "2.1.0", "sender ok");
 }
 
 void Conversation::rcpt(std::string_view argument) {
-  if (!transaction_) return fail(503, "5.5.1", "MAIL first");
+  if (!transaction_) return fail_without_mail();
   if (transaction_->content_began()) return fail(503, "5.5.1", "the content has begun");
   auto recipient = parse_rcpt(argument, transaction_->smtputf8());
   // A tenant's mistyped addresses are everyday business and no reason to hang up.
@@ -281,6 +283,12 @@ void Conversation::rcpt(std::string_view argument) {
   if (!listener_->check_recipient_domain) return add_recipient();
   if (const auto known = surroundings_.known_domain(recipient_->address.domain)) return on_domain(*known);
   need_ = Need::Domain;
+}
+
+/// A client that pipelines has sent the rest before it heard that MAIL was refused: no error of its own.
+void Conversation::fail_without_mail() {
+  if (mail_refused_) return refuse({503, "5.5.1", "MAIL was refused"});
+  fail(503, "5.5.1", "MAIL first");
 }
 
 const std::string& Conversation::domain() const {
@@ -309,10 +317,13 @@ void Conversation::add_recipient() {
 }
 
 void Conversation::data(std::string_view argument) {
-  if (!transaction_) return fail(503, "5.5.1", "MAIL first");
+  if (!transaction_) return fail_without_mail();
   if (transaction_->content_began()) return fail(503, "5.5.1", "the content comes in chunks");
   if (!argument.empty()) return fail(501, "5.5.4", "DATA takes nothing");
-  if (transaction_->recipients() == 0) return fail(554, "5.5.1", "no valid recipients");
+  if (transaction_->recipients() == 0) {
+    const Answer no{554, "5.5.1", "no valid recipients"};
+    return transaction_->tenant() == nullptr ? fail(no) : refuse(no);
+  }
   ++contents_;
   begin_content();
   phase_ = Phase::Data;

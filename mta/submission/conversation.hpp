@@ -109,6 +109,7 @@ class Conversation {
   /// A refusal that counts as the client's error.
   void fail(int code, std::string_view enhanced, std::string_view text);
   void fail(const Answer& answer) { fail(answer.code, answer.enhanced, answer.text); }
+  void fail_without_mail();
   void close(std::string_view enhanced, std::string_view text);
 
   Surroundings& surroundings_;
@@ -135,6 +136,7 @@ class Conversation {
   bool is_trusted_;
   bool is_tls_;
   bool stopping_ = false;
+  bool mail_refused_ = false;  ///< the last MAIL, by more than its order
 };
 
 }  // namespace danki::submission

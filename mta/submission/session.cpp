@@ -53,7 +53,10 @@ std::vector<events::Event> accepted_events(const mail::Envelope& envelope) {
 asio::awaitable<void> Session::serve(Worker& worker, std::shared_ptr<const ListenerOptions> listener,
                                      tcp::socket socket) {
   Session session(worker, std::move(listener), std::move(socket));
-  co_await session.run();
+  const bool is_open = co_await session.open();
+  if (!is_open) co_return;
+  session.conversation_->greet();
+  co_await session.converse();
 }
 
 Session::Session(Worker& worker, std::shared_ptr<const ListenerOptions> listener, tcp::socket socket)
@@ -95,12 +98,6 @@ void Session::abandon() {
   stopping_ = true;
   stream_.close();
   wake_.cancel();
-}
-
-asio::awaitable<void> Session::run() {
-  if (!co_await open()) co_return;
-  conversation_->greet();
-  co_await converse();
 }
 
 /// All that comes before the banner. False if it does not come to that.

@@ -40,7 +40,6 @@ class Session {
  private:
   enum class Activity : std::uint8_t { Opening, Reading, Storing, Other };
 
-  boost::asio::awaitable<void> run();
   boost::asio::awaitable<bool> open();
   boost::asio::awaitable<std::optional<boost::asio::ip::address>> read_proxy_header();
   boost::asio::awaitable<bool> read_exactly(char* into, std::size_t bytes, SteadyPoint deadline);

@@ -318,6 +318,15 @@ TEST_F(ConversationTest, RefusesMailTheSpoolCannotTake) {
   EXPECT_EQ(surroundings_.recipients_left, 1'000'000u);
 }
 
+TEST_F(ConversationTest, ForgivesWhatWasPipelinedBehindARefusedMail) {
+  Talk talk = authenticated();
+  surroundings_.refusal = queue::Refusal::DiskReserve;
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(talk.send("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@other.example>\r\nDATA\r\n"),
+              "452 4.3.1 no room on disk for new mail now|503 5.5.1 MAIL was refused|503 5.5.1 MAIL was refused|");
+  }
+}
+
 TEST_F(ConversationTest, RefusesContentAfterItsEnd) {
   surroundings_.change_options([](Options& o) {
     o.limits.message_bytes = 10'000;
