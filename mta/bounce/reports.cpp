@@ -3,8 +3,8 @@
 namespace danki::bounce {
 
 std::optional<queue::NewMessage> compose_report(const queue::Message& message, std::string_view content,
-                                                std::vector<mail::DsnRecipient> recipients, const ReportOptions& options,
-                                                TimePoint now) {
+                                                std::vector<mail::DsnRecipient> recipients,
+                                                const ReportOptions& options, TimePoint now) {
   const mail::Envelope& about = message.envelope;
   if (about.reverse_path.is_null() || recipients.empty()) return std::nullopt;
   mail::DsnRequest request{.reporting_mta = options.hostname,

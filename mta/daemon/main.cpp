@@ -54,7 +54,12 @@ int repair(const config::Config& config) {
     std::fprintf(stderr, "dankid: repair failed: %s\n", report.error().message().c_str());
     return EX_IOERR;
   }
-  std::printf("%s\n", report->to_string().c_str());
+  for (const std::string& step : report->steps) std::printf("%s\n", step.c_str());
+  std::printf(
+      "%llu messages are in the spool; %llu without content removed, %llu due records made anew, %llu records "
+      "removed\n",
+      static_cast<unsigned long long>(report->messages), static_cast<unsigned long long>(report->lost_bodies),
+      static_cast<unsigned long long>(report->restored_due), static_cast<unsigned long long>(report->removed_records));
   return EX_OK;
 }
 
@@ -134,6 +139,7 @@ int run(const std::string& file, config::Config loaded) {
   (*spool)->close();
   threads.stop();
   log::info("stopped");
+  log::shutdown();
   return status;
 }
 
