@@ -17,6 +17,7 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <openssl/rand.h>
 
@@ -44,6 +45,12 @@ std::string_view to_string(DnsStatus s) {
 }
 
 namespace {
+
+/// At most so many questions lie unread at a server: its socket holds about 270 (net.core.rmem_default) and drops the
+/// rest, and each of those costs a timeout. Measured with 4,000 questions at once to NSD on loopback: 3.2 s without
+/// this bound, 0.08 s with it. Those sent longer ago count as read: the server is busy asking others for them.
+constexpr std::size_t kMaxUnread = 100;
+constexpr std::chrono::milliseconds kReadAfter{25};
 
 DnsAnswer failed(std::string error) {
   DnsAnswer answer;
@@ -102,6 +109,7 @@ struct Question {
   std::vector<std::shared_ptr<Waiter>> waiters;  // shared with the cancellation of their coroutines
   std::vector<int> tries;                        ///< by server
   std::size_t server = 0;                        ///< asked now, or last
+  std::uint64_t epoch = 0;                       ///< when it was sent last
   DnsAnswer best;                                ///< the most telling of the failures so far
 };
 
@@ -124,9 +132,13 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
   asio::any_io_executor executor;
   DnsOptions options;
   DnsCache cache;
-  std::unordered_map<std::string, std::shared_ptr<Question>> open;  // shared with `waiting`
-  std::deque<std::shared_ptr<Question>> waiting;                    ///< for a place among those in flight
-  std::size_t in_flight = 0;
+  std::unordered_map<std::string, std::shared_ptr<Question>> open;  // shared with `waiting` and c-ares' callbacks
+  std::deque<std::shared_ptr<Question>> waiting;                    ///< to be sent, first or again
+  std::size_t in_flight = 0;                                        ///< sent and neither answered nor timed out
+  std::size_t unread = 0;   ///< sent in this epoch and not answered: perhaps still in the server's socket
+  std::uint64_t epoch = 0;  ///< ends kReadAfter after `unread` has reached its bound
+  asio::steady_timer epoch_end;
+  bool epoch_ending = false, pump_posted = false;
   std::size_t preferred = 0;  ///< the server asked first: the last one that did not fail
   bool stopped = false;
   QuestionIds ids;
@@ -134,7 +146,10 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
   std::vector<std::unique_ptr<DnsChannel>> channels;  ///< one per server; last: their answers lead back here
 
   Impl(asio::any_io_executor e, DnsOptions o, const Clock& clock)
-      : executor(std::move(e)), options(std::move(o)), cache(options.cache_entries, options.cache_bytes, clock) {
+      : executor(std::move(e)),
+        options(std::move(o)),
+        cache(options.cache_entries, options.cache_bytes, clock),
+        epoch_end(executor) {
     options.tries = std::max(options.tries, 1);
     options.max_in_flight = std::max<std::size_t>(options.max_in_flight, 1);
     const auto servers = options.servers.empty() ? DnsChannel::system_servers() : options.servers;
@@ -167,19 +182,41 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
     // It may have been answered while this call was on its way here.
     std::optional<DnsAnswer> known;
     if (!question->asked.how.bypass_cache) known = cache.find(question->asked.cache_key());
-    if (known) {
-      answer_waiters(question, *known);
-    } else if (in_flight >= options.max_in_flight) {
-      waiting.push_back(question);
-    } else {
-      begin(question);
+    if (known) return answer_waiters(question, *known);
+    question->server = preferred;
+    waiting.push_back(question);
+    pump();
+  }
+
+  /// Sends what may be sent. Not from inside c-ares' callbacks.
+  void pump() {
+    while (!waiting.empty() && !stopped && in_flight < options.max_in_flight) {
+      if (unread >= kMaxUnread) return begin_next_epoch_later();
+      const auto question = std::move(waiting.front());
+      waiting.pop_front();
+      send(question);
     }
   }
 
-  void begin(const std::shared_ptr<Question>& question) {
-    ++in_flight;
-    question->server = preferred;
-    send(question);
+  void pump_soon() {
+    if (waiting.empty() || std::exchange(pump_posted, true)) return;
+    asio::post(executor, [self = shared_from_this()] {
+      self->pump_posted = false;
+      self->pump();
+    });
+  }
+
+  void begin_next_epoch_later() {
+    if (std::exchange(epoch_ending, true)) return;
+    epoch_end.expires_after(kReadAfter);
+    epoch_end.async_wait([weak = weak_from_this()](boost::system::error_code ec) {
+      const auto self = weak.lock();
+      if (ec || !self) return;
+      self->epoch_ending = false;
+      ++self->epoch;
+      self->unread = 0;
+      self->pump();
+    });
   }
 
   void send(const std::shared_ptr<Question>& question) {
@@ -189,12 +226,18 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
     if (octets.empty()) return finish(question, failed("the name cannot be asked"));
     ++question->tries[question->server];
     ++sent;
+    ++in_flight;
+    ++unread;
+    question->epoch = epoch;
     // `this` owns the channels, and they drop their callbacks when they go.
     channels[question->server]->send(
         octets, [this, question](DnsChannel::Reply reply) { on_reply(question, std::move(reply)); });
   }
 
   void on_reply(const std::shared_ptr<Question>& question, DnsChannel::Reply reply) {
+    --in_flight;
+    if (question->epoch == epoch) --unread;
+    pump_soon();
     DnsAnswer answer;
     switch (reply.outcome) {
       case DnsChannel::Outcome::Answered:
@@ -219,31 +262,18 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
       const std::size_t next = (question->server + i) % channels.size();
       if (question->tries[next] >= options.tries) continue;
       question->server = next;
-      // Not from inside c-ares' callback.
-      asio::post(executor, [self = shared_from_this(), question] {
-        if (self->stopped) return self->finish(question, failed("the resolver has stopped"));
-        self->send(question);
-      });
-      return;
+      waiting.push_back(question);
+      return pump_soon();
     }
     finish(question, std::move(question->best));
   }
 
   void finish(const std::shared_ptr<Question>& question, DnsAnswer answer) {
-    --in_flight;
     if (answer.ok()) answer.ttl = std::min(answer.ttl, options.max_ttl);
     if (answer.negative()) answer.ttl = std::min(answer.ttl, options.max_negative_ttl);
     // SERVFAIL and its like are not kept: whoever asks again backs off by itself (RFC 2308 section 7.1 leaves it open).
     if (answer.ok() || answer.negative()) cache.put(question->asked.cache_key(), answer);
     answer_waiters(question, answer);
-    if (waiting.empty() || stopped) return;
-    const auto next = waiting.front();
-    waiting.pop_front();
-    ++in_flight;  // its place is taken now; it is sent from outside c-ares' callback
-    asio::post(executor, [self = shared_from_this(), next] {
-      --self->in_flight;
-      if (!self->stopped) self->begin(next);
-    });
   }
 
   void answer_waiters(const std::shared_ptr<Question>& question, const DnsAnswer& answer) {
@@ -255,6 +285,7 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
   void stop() {
     if (std::exchange(stopped, true)) return;
     for (const auto& channel : channels) channel->cancel();
+    epoch_end.cancel();
     waiting.clear();
     const auto left = std::exchange(open, {});
     for (const auto& [key, question] : left) answer_waiters(question, failed("the resolver has stopped"));

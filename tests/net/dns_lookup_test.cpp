@@ -1,3 +1,4 @@
+#include "base/task_scope.hpp"
 #include "net/dns.hpp"
 #include "tests/net/dns_builder.hpp"
 #include "tests/net/nsd_server.hpp"
@@ -121,6 +122,24 @@ TEST_F(NsdResolver, TakesALargeAnswerOverTcp) {
   std::set<std::string> texts;
   for (const DnsRecord& record : big.records) texts.insert(record.text);
   EXPECT_EQ(texts.size(), static_cast<std::size_t>(kBigTxtRecords));
+}
+
+asio::awaitable<void> ask_once(Resolver& resolver, std::string name, int& answered) {
+  const DnsAnswer answer = co_await resolver.query(std::move(name), DnsType::A);
+  if (answer.status == DnsStatus::NxDomain) ++answered;
+}
+
+// More at once than a socket holds: what the server's kernel drops would have to be sent again.
+TEST_F(NsdResolver, ABurstOverrunsNoSocket) {
+  constexpr int kQuestions = 3000;
+  int answered = 0;
+  TaskScope scope(io_.get_executor());
+  for (int i = 0; i < kQuestions; ++i) {
+    scope.spawn("ask", ask_once(resolver_, "gone" + std::to_string(i) + ".example.test", answered));
+  }
+  run(io_, scope.join());
+  EXPECT_EQ(answered, kQuestions);
+  EXPECT_LT(resolver_.stats().sent, kQuestions * 11 / 10);
 }
 
 TEST_F(NsdResolver, FindsMxHosts) {

@@ -70,8 +70,8 @@ class NsdServer {
     const std::string base = folder_.path().string();
     std::ofstream conf(folder_ / "nsd.conf");
     conf << "server:\n  ip-address: 127.0.0.1@" << port_ << "\n  server-count: 1\n  username: \"\"\n  chroot: \"\"\n"
-         << "  database: \"\"\n  hide-version: yes\n  zonesdir: \"" << base << "\"\n  pidfile: \"" << base
-         << "/nsd.pid\"\n  zonelistfile: \"" << base << "/zone.list\"\n  xfrdfile: \"" << base
+         << "  database: \"\"\n  hide-version: yes\n  rrl-ratelimit: 0\n  zonesdir: \"" << base << "\"\n  pidfile: \""
+         << base << "/nsd.pid\"\n  zonelistfile: \"" << base << "/zone.list\"\n  xfrdfile: \"" << base
          << "/xfrd.state\"\n  xfrdir: \"" << base << "\"\nremote-control:\n  control-enable: no\n";
     for (const auto& [name, text] : zones) {
       std::ofstream(folder_ / (name + ".zone")) << text;
