@@ -486,6 +486,7 @@ void Delivery::stop(std::chrono::milliseconds grace) {
         std::size_t waiting = 0;
         for (auto& [id, connection] : io->connections) {
           if (!last && connection->awaiting_final_reply()) {
+            connection->finish_current();
             ++waiting;
           } else {
             connection->abort();

@@ -20,6 +20,13 @@ void EgressConnection::close_when_done() {
   wake_.cancel();
 }
 
+void EgressConnection::finish_current() {
+  closing_ = true;
+  last_transaction_ = true;
+  work_.clear();
+  wake_.cancel();
+}
+
 bool EgressConnection::awaiting_final_reply() const {
   return session_ && session_->awaiting_final_reply();
 }
@@ -91,7 +98,7 @@ asio::awaitable<bool> EgressConnection::send(WorkItem work) {
   bool usable = true;
   bool any_delivered = false;
   std::size_t next = 0;
-  while (next < work.recipients.size() && usable && !aborted_) {
+  while (next < work.recipients.size() && usable && !aborted_ && (next == 0 || !last_transaction_)) {
     std::size_t count = std::min<std::size_t>(plan_.max_recipients, work.recipients.size() - next);
     TransactionRequest request;
     request.message = work.message;

@@ -38,6 +38,8 @@ class EgressConnection {
   void assign(std::vector<WorkItem> items);
   /// Ends after what it holds.
   void close_when_done();
+  /// Shutdown: ends after the transaction under way; work not begun is forgotten, its owner knows of it.
+  void finish_current();
   /// Shutdown: at once if no final reply is awaited; then what is under way is reported as untouched.
   void abort();
   /// True while the final dot is sent and its reply awaited: cutting now would make a duplicate.
@@ -55,6 +57,7 @@ class EgressConnection {
   std::deque<WorkItem> work_;
   bool closing_ = false;
   bool aborted_ = false;
+  bool last_transaction_ = false;
   std::uint32_t delivered_ = 0;
 };
 
