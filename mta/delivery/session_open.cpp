@@ -134,7 +134,8 @@ class SessionOpener {
     }
     state_->tls = *info;
     state_->extensions = Extensions{};  // RFC 3207 section 4.2: what was said in the clear is forgotten
-    if (co_await ehlo()) co_return true;
+    const bool greeted = co_await ehlo();  // not in the condition: GCC 12 makes a crash of that
+    if (greeted) co_return true;
     // TLS 1.3: a refused handshake shows only at the first octets after it.
     if (!failure_->reply) failure_->stage = Stage::Tls;
     co_return false;
