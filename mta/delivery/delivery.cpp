@@ -231,6 +231,9 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
       case MxTargets::Status::Forbidden:
         resolution.status = Resolution::Status::NoAddress;
         break;
+      case MxTargets::Status::Loop:
+        resolution.status = Resolution::Status::Loop;
+        break;
       case MxTargets::Status::NoFamily:
       case MxTargets::Status::Temporary:
         resolution.status = Resolution::Status::Temporary;

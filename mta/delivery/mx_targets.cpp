@@ -137,7 +137,7 @@ void explain_no_target(MxTargets& into, const std::vector<ResolvedHost>& hosts, 
   }
   if (any_forbidden) {
     into.status = Status::Forbidden;
-    into.error = "its MX hosts have only loopback or private addresses, or are this relay itself";
+    into.error = "its MX hosts have only loopback or private addresses";
   } else if (any_address) {
     into.status = Status::NoFamily;
     into.error = "its MX hosts have no address of the family that is asked for";
@@ -270,6 +270,10 @@ MxTargets choose_targets(const TargetQuery& query, std::vector<ResolvedHost> hos
   }
   chosen.status = Status::Ok;
   if (chosen.targets.empty()) explain_no_target(chosen, hosts, any_address, any_forbidden);
+  if (chosen.targets.empty() && allowed.empty() && !hosts.empty()) {
+    chosen.status = Status::Loop;
+    chosen.error = "its most preferred MX host is this relay itself";
+  }
   return chosen;
 }
 

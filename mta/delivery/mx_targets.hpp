@@ -39,7 +39,8 @@ struct MxTargets {
     NxDomain,   ///< the domain does not exist
     NoAddress,  ///< no MX and no address, or no MX host has one
     NoFamily,   ///< there are addresses, none of the asked family: another source may reach them
-    Forbidden,  ///< only loopback or private addresses or our own (loop): the domain's fault
+    Forbidden,  ///< only loopback or private addresses: the domain's fault
+    Loop,       ///< its most preferred host is ourselves: 554 5.4.6
     Temporary,  ///< DNS did not answer
   };
   Status status = Status::Temporary;

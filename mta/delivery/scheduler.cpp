@@ -206,6 +206,10 @@ void Scheduler::on_resolved(const std::string& name, const Resolution& resolutio
       refuse_domain(*domain, RecipientResult::Kind::Permanent,
                     {550, mail::EnhancedStatus{5, 4, 4}, "no mail host for " + name + ": " + resolution.error});
       break;
+    case Resolution::Status::Loop:
+      refuse_domain(*domain, RecipientResult::Kind::Permanent,
+                    {554, mail::EnhancedStatus{5, 4, 6}, "mail for " + name + " leads back to this relay"});
+      break;
     case Resolution::Status::Temporary: {
       // The message is not to blame and keeps its schedule; the domain is asked for again.
       auto wait = std::min<std::chrono::milliseconds>(

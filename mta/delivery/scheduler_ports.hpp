@@ -58,7 +58,7 @@ struct AppliedAttempt {
 
 /// The MX hosts of a domain, or why there are none.
 struct Resolution {
-  enum class Status { Ok, NxDomain, NullMx, NoAddress, Temporary } status = Status::Temporary;
+  enum class Status { Ok, NxDomain, NullMx, NoAddress, Loop, Temporary } status = Status::Temporary;
   std::string site;
   std::vector<HostTarget> targets;
   std::chrono::seconds ttl{0};

@@ -90,7 +90,7 @@ TEST(ChooseTargets, LeavesOutItselfAndWhatIsNotPreferredToIt) {  // RFC 5321 sec
   query.own_addresses = {make_address("192.0.2.1")};
   const MxTargets loop = choose_targets(query, hosts);
   EXPECT_TRUE(loop.targets.empty());
-  EXPECT_EQ(loop.status, Status::Forbidden);
+  EXPECT_EQ(loop.status, Status::Loop);
 }
 
 TEST(ChooseTargets, TellsNoAddressFromNoAnswer) {
