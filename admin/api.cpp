@@ -131,8 +131,9 @@ void Api::ready(const Request&, const Target&, Done done) {
 }
 
 void Api::status(const Request&, const Target&, Done done) {
-  ports_.status([this, done = std::move(done)](const StatusView& view) {
-    done(json_response(status_json(view, spool_.stats(), clock_.now())));
+  // Nothing of ours in the callback: it may come when we are gone.
+  ports_.status([spool = spool_.stats(), now = clock_.now(), done = std::move(done)](const StatusView& view) {
+    done(json_response(status_json(view, spool, now)));
   });
 }
 

@@ -21,7 +21,7 @@ class Api {
  public:
   using Done = std::function<void(Response)>;
 
-  /// All must outlive the workers and the ports' last callback.
+  /// All must outlive it, and it the workers' last work; answers of ports may come later.
   Api(Ports& ports, queue::Spool& spool, const Clock& clock, WorkerPool& workers);
 
   /// `done` is called once, on any thread, perhaps before this returns.
