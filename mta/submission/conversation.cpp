@@ -138,6 +138,7 @@ void Conversation::on_command(const Command& command) {
     case Verb::Rset:
       if (!command.argument.empty()) return fail(501, "5.5.4", "RSET takes nothing");
       transaction_.reset();
+      mail_refused_ = false;
       return reply(250, "2.0.0", "reset");
     case Verb::Noop:
       return reply(250, "2.0.0", "ok");
@@ -159,6 +160,7 @@ void Conversation::on_command(const Command& command) {
 void Conversation::helo(std::string_view name, bool is_extended) {
   if (!is_helo_name(name)) return fail(501, "5.5.4", is_extended ? "EHLO takes your name" : "HELO takes your name");
   transaction_.reset();
+  mail_refused_ = false;
   helo_ = name;
   is_extended_ = is_extended;
   const std::shared_ptr<const Options> options = surroundings_.options();

@@ -4,6 +4,7 @@
 #include "mta/submission/session.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/deferred.hpp>
@@ -83,16 +84,18 @@ void Worker::close_listener(std::uint64_t id) {
 }
 
 asio::awaitable<void> Worker::accept(std::shared_ptr<Listener> listener) {
+  bool is_exhausted = false;  // said once, not ten times a second
   while (listener->acceptor.is_open()) {
     auto [ec, socket] = co_await listener->acceptor.async_accept(kAwait);
     if (!listener->acceptor.is_open()) break;
     if (ec == asio::error::no_descriptors || ec == asio::error::no_buffer_space || ec == asio::error::no_memory) {
-      log::warn("cannot accept connections", {{"error", ec.message()}});
+      if (!std::exchange(is_exhausted, true)) log::warn("cannot accept connections", {{"error", ec.message()}});
       asio::steady_timer pause(context_, kAcceptPause);
       co_await pause.async_wait(kAwait);
       continue;
     }
     if (ec) continue;  // the client has gone again
+    is_exhausted = false;
     shared_.connections.fetch_add(1, std::memory_order_relaxed);
     tasks_.spawn("smtp session", Session::serve(*this, listener->options, std::move(socket)));
   }

@@ -56,6 +56,24 @@ std::vector<std::string> answer_mx(const net::test::AskedQuestion& question) {
   return {reply.octets()};
 }
 
+/// The real time, and what a test adds to it.
+class ShiftedClock final : public Clock {
+ public:
+  TimePoint now() const override { return real_.now() + shift_.load(); }
+  SteadyPoint steady() const override { return real_.steady() + shift_.load(); }
+  void advance(Duration by) { shift_ = shift_.load() + by; }
+
+ private:
+  SystemClock real_;
+  std::atomic<Duration> shift_{Duration(0)};
+};
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::size_t kSlackBytes = 64u << 20;  // freed memory is kept in quarantine, and every octet has a shadow
+#else
+constexpr std::size_t kSlackBytes = 0;
+#endif
+
 std::size_t resident_bytes() {
   std::ifstream file("/proc/self/statm");
   std::size_t all = 0, resident = 0;
@@ -141,7 +159,7 @@ class ServerTest : public testing::Test {
 
   net::test::TempFolder folder_;
   queue::testing::FaultEnv faults_;
-  SystemClock clock_;
+  ShiftedClock clock_;
   Options options_;
   NoObjections ports_;
   net::test::ScriptedDns dns_{answer_mx};
@@ -265,6 +283,21 @@ TEST_F(ServerTest, HangsUpOnIdleAndSlowClients) {
     patient.has_input(5ms);
   }
   EXPECT_THAT(patient.reply(), StartsWith("250 2.0.0"));
+}
+
+TEST_F(ServerTest, GivesAContentHalfAnHourInAll) {
+  start();
+  RawClient client = authenticated();
+  client.send(kEnvelope + "DATA\r\n");
+  for (int i = 0; i < 3; ++i) client.reply();
+  client.send(kMessage);
+  // Never idle for the five minutes that would be too long by themselves.
+  for (int i = 0; i < 20 && !client.has_input(10ms); ++i) {
+    client.send("x");
+    clock_.advance(100s);
+  }
+  EXPECT_EQ(client.reply().substr(0, 9), "421 4.4.2");
+  EXPECT_TRUE(client.is_closed());
 }
 
 TEST_F(ServerTest, LimitsSessions) {
@@ -522,7 +555,7 @@ TEST_F(ServerTest, RefusesATenMegabyteHeaderInLittleMemory) {
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(client.send(block));
   client.send("\r\nbody\r\n.\r\n");
   EXPECT_THAT(client.reply(), StartsWith("552 5.3.4"));
-  EXPECT_LT(resident_bytes(), before + (8u << 20));
+  EXPECT_LT(resident_bytes(), before + (8u << 20) + kSlackBytes);
   EXPECT_THAT(submit(client), StartsWith("250 2.0.0"));
 }
 
@@ -545,7 +578,7 @@ TEST_F(ServerTest, AnswersAHundredThousandRecipients) {
   sender.join();
   EXPECT_EQ(taken, 1000);
   EXPECT_EQ(refused, 99'000);
-  EXPECT_LT(resident_bytes(), before + (4u << 20));
+  EXPECT_LT(resident_bytes(), before + (4u << 20) + kSlackBytes);
   EXPECT_THAT(client.command("DATA"), StartsWith("354"));
 }
 
@@ -568,7 +601,7 @@ TEST_F(ServerTest, HoldsSilentConnectionsCheaply) {
   const std::size_t each = (resident_bytes() - before) / (kConnections - 100);
   RecordProperty("bytes_per_silent_connection", static_cast<int>(each));
   std::printf("%zu octets for a silent connection, the test's own client included\n", each);
-  EXPECT_LT(each, 12'000u);
+  EXPECT_LT(each, kSlackBytes == 0 ? 6'000u : 30'000u);
   EXPECT_TRUE(eventually([&] { return server_->stats().sessions == kConnections; }));
   RawClient client = authenticated();
   EXPECT_THAT(submit(client), StartsWith("250 2.0.0"));
