@@ -35,6 +35,7 @@ struct TlsInfo {
 /// fires.
 class Stream {
  public:
+  /// `socket` is connected. Sets TCP_NODELAY.
   explicit Stream(boost::asio::ip::tcp::socket socket);
   ~Stream();
   Stream(Stream&&) noexcept;
@@ -58,6 +59,7 @@ class Stream {
 
   bool is_tls() const;
   const std::optional<TlsInfo>& tls_info() const;
+  /// Known also after the connection is gone.
   boost::asio::ip::tcp::endpoint remote() const;
   boost::asio::ip::tcp::endpoint local() const;
   /// Closes at once; a pending operation ends with operation_canceled. Idempotent.
