@@ -118,7 +118,8 @@ asio::awaitable<bool> Session::open() {
   place_ = worker_.shared().admission.enter(client_key(client), max_sessions, max_per_client);
   const bool is_implicit = listener_->tls == ListenerTls::Implicit;
   if (is_implicit && place_) {
-    if (!co_await stream_.accept_tls(listener_->tls_context.get(), kHandshakeLimit)) co_return false;
+    if (const auto done = co_await stream_.accept_tls(listener_->tls_context.get(), kHandshakeLimit); !done)
+      co_return false;
   }
   Conversation::Start start{.listener = listener_,
                             .session_id = worker_.shared().next_session_id(),
@@ -141,7 +142,7 @@ asio::awaitable<bool> Session::open() {
 asio::awaitable<std::optional<asio::ip::address>> Session::read_proxy_header() {
   const SteadyPoint deadline = worker_.shared().clock.steady() + kProxyHeaderLimit;
   std::string header(kProxyFixedBytes, '\0');
-  if (!co_await read_exactly(header.data(), header.size(), deadline)) co_return std::nullopt;
+  if (const auto done = co_await read_exactly(header.data(), header.size(), deadline); !done) co_return std::nullopt;
   const auto rest = proxy_rest_bytes(header);
   if (!rest) {
     log::warn("connection without PROXY header",
@@ -149,7 +150,8 @@ asio::awaitable<std::optional<asio::ip::address>> Session::read_proxy_header() {
     co_return std::nullopt;
   }
   header.resize(kProxyFixedBytes + *rest);
-  if (!co_await read_exactly(header.data() + kProxyFixedBytes, *rest, deadline)) co_return std::nullopt;
+  if (const auto done = co_await read_exactly(header.data() + kProxyFixedBytes, *rest, deadline); !done)
+    co_return std::nullopt;
   const auto address = parse_proxy_header(header);
   if (!address) {
     log::warn("connection with a malformed PROXY header",
@@ -182,13 +184,13 @@ asio::awaitable<void> Session::converse() {
     if (step.consumed != 0 || step.need != Conversation::Need::Input) is_waited_for = false;
     switch (step.need) {
       case Conversation::Need::Input:
-        if (!co_await flush()) co_return;
+        if (const auto done = co_await flush(); !done) co_return;
         if (!is_waited_for) extend_deadline();
         is_waited_for = true;
-        if (!co_await fill()) co_return;
+        if (const auto done = co_await fill(); !done) co_return;
         break;
       case Conversation::Need::Flush:
-        if (!co_await flush()) co_return;
+        if (const auto done = co_await flush(); !done) co_return;
         break;
       case Conversation::Need::Domain:
         co_await look_up_domain();
@@ -197,13 +199,13 @@ asio::awaitable<void> Session::converse() {
         co_await check_password();
         break;
       case Conversation::Need::StartTls:
-        if (!co_await start_tls()) co_return;
+        if (const auto done = co_await start_tls(); !done) co_return;
         break;
       case Conversation::Need::Storage:
         co_await store();
         break;
       case Conversation::Need::Close:
-        if (co_await flush()) stream_.close_gracefully();
+        if (const auto done = co_await flush(); done) stream_.close_gracefully();
         co_return;
     }
   }
@@ -302,7 +304,7 @@ asio::awaitable<void> Session::check_password() {
 }
 
 asio::awaitable<bool> Session::start_tls() {
-  if (!co_await flush()) co_return false;
+  if (const auto done = co_await flush(); !done) co_return false;
   // What came behind the command came in the clear, perhaps from somebody in between (RFC 3207 section 6).
   begin_ = end_ = 0;
   activity_ = Activity::Opening;
