@@ -117,7 +117,7 @@ def problems_of(root):
     for path, text in sources.items():
         code = without_comments(text)
         for line in awaiting_conditions(code):
-            yield f"{path}:{line}: co_await in a condition: GCC 12 makes a crash of it; give the result a name first"
+            yield f"{path}:{line}: co_await in a condition: without a local variable GCC 12 makes a crash of it: name the result"
         if DETACHED.search(code):
             yield f"{path}: asio::detached: use base/task_scope.hpp, so that the task has an owner"
         lines = text.count("\n")
