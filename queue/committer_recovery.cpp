@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kFirstPause{50};
 constexpr std::chrono::milliseconds kLongestPause{1000};
-constexpr int kLastAttempts = 4;  // when the spool is closed meanwhile
+constexpr std::uint64_t kRoomToOpen = 4 << 20;  // logs, manifest, and tables that are a little larger than memtables
+constexpr int kLastAttempts = 4;                // when the spool is closed meanwhile
 
 rocksdb::Status to_status(const Error& error) {
   if (error.code == Errc::DiskReserve) return rocksdb::Status::NoSpace(error.message());
@@ -69,10 +70,15 @@ void Committer::recover(Steady::time_point now) {
 }
 
 rocksdb::Status Committer::bring_back() {
-  if (store_.is_open() && failure_->resuming_helps) {
-    const auto status = store_.resume();
-    // Opening again would not find more space, and while the database stays open it can be read.
-    if (status.ok() || status.IsNoSpace()) return status;
+  if (store_.is_open()) {
+    // Opening writes what the log holds to tables. Before there is room for that it would only fail, and while the
+    // database stays open it can be read.
+    if (counters_.failing_for_space && reserve_.free_bytes() < store_.memtable_bytes() + kRoomToOpen)
+      return rocksdb::Status::NoSpace("not enough to open the database again");
+    if (failure_->resuming_helps && !store_.log_failed()) {
+      const auto status = store_.resume();
+      if (status.ok() || status.IsNoSpace()) return status;
+    }
   }
   if (const auto opened = store_.reopen(); !opened) {
     log::error("the spool cannot be opened again", {{"error", opened.error().message()}});

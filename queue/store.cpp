@@ -22,14 +22,22 @@ constexpr std::chrono::seconds kReopenPatience{10};  // replaying the largest lo
 /// Notes that a flush or compaction failed: nobody else would hear of it while no mail comes.
 class FailureListener final : public rocksdb::EventListener {
  public:
-  explicit FailureListener(std::atomic<bool>& failed) : failed_(failed) {}
-  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* status) override {
-    failed_ = true;
-    log::error("a background job of the spool failed", {{"error", status->ToString()}});
+  FailureListener(std::atomic<bool>& background_failed, std::atomic<bool>& log_failed)
+      : background_failed_(background_failed), log_failed_(log_failed) {}
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* status) override {
+    const bool is_job =
+        reason == rocksdb::BackgroundErrorReason::kFlush || reason == rocksdb::BackgroundErrorReason::kCompaction;
+    (is_job ? background_failed_ : log_failed_) = true;
+    if (is_job) log::error("a background job of the spool failed", {{"error", status->ToString()}});
+  }
+  /// The commit thread resumes, when it knows what to write next; RocksDB's own polling would answer it with "busy".
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* auto_recovery) override {
+    *auto_recovery = false;
   }
 
  private:
-  std::atomic<bool>& failed_;
+  std::atomic<bool>& background_failed_;
+  std::atomic<bool>& log_failed_;
 };
 
 std::unexpected<Error> damaged(std::string detail) {
@@ -51,11 +59,17 @@ std::string database_path(const SpoolOptions& options) {
   return (options.directory / "db").string();
 }
 
-Store::Store(SpoolOptions options, rocksdb::Env* env)
+Store::Store(SpoolOptions options, rocksdb::Env* env, bool is_repairing)
     : options_(std::move(options)),
       env_(env ? env : rocksdb::Env::Default()),
+      is_repairing_(is_repairing),
       database_(database_options(options_, env_)) {
-  database_.db.listeners.push_back(std::make_shared<FailureListener>(background_failed_));
+  if (is_repairing_) {
+    database_.db.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
+    database_.db.paranoid_checks = false;
+    database_.db.track_and_verify_wals_in_manifest = false;
+  }
+  database_.db.listeners.push_back(std::make_shared<FailureListener>(background_failed_, log_failed_));
 }
 
 Store::~Store() {
@@ -66,7 +80,13 @@ Result<std::unique_ptr<Store>> Store::open(const SpoolOptions& options, rocksdb:
   std::error_code problem;
   std::filesystem::create_directories(options.directory, problem);
   if (problem) return std::unexpected(Error{problem, options.directory.string()});
-  std::unique_ptr<Store> store(new Store(options, env));
+  std::unique_ptr<Store> store(new Store(options, env, false));
+  if (auto opened = store->open_database(); !opened) return std::unexpected(opened.error());
+  return store;
+}
+
+Result<std::unique_ptr<Store>> Store::open_damaged(const SpoolOptions& options) {
+  std::unique_ptr<Store> store(new Store(options, nullptr, true));
   if (auto opened = store->open_database(); !opened) return std::unexpected(opened.error());
   return store;
 }
@@ -76,7 +96,7 @@ Result<void> Store::open_database() {
   const std::string path = database_path(options_);
   for (bool tail_was_cut = false;;) {
     ContinuityFilter filter;
-    database_.db.wal_filter = &filter;
+    database_.db.wal_filter = is_repairing_ ? nullptr : &filter;
     std::vector<rocksdb::ColumnFamilyHandle*> handles;
     rocksdb::DB* db = nullptr;
     const auto status = rocksdb::DB::Open(database_.db, path, database_.families, &handles, &db);
@@ -86,9 +106,9 @@ Result<void> Store::open_database() {
       std::copy(handles.begin(), handles.end(), handles_.begin());
       break;
     }
-    const bool is_damage = status.IsCorruption() || filter.found_gap();
+    const bool is_damage = status.IsCorruption() || status.IsPathNotFound() || filter.found_gap();
     if (!is_damage) return std::unexpected(to_error(status, path));
-    if (!tail_was_cut) {
+    if (!tail_was_cut && !is_repairing_) {
       auto cut = cut_damaged_tail(files(), path, filter.first_log());
       if (!cut) return std::unexpected(cut.error());
       tail_was_cut = *cut;
@@ -96,9 +116,9 @@ Result<void> Store::open_database() {
     }
     return damaged(fmt::format("{}: {}", path, status.ToString()));
   }
-  background_failed_ = false;
+  background_failed_ = log_failed_ = false;
   auto checked = check_format();
-  if (checked) checked = check_blob_files();
+  if (checked && !is_repairing_) checked = check_blob_files();
   if (!checked) close_database();
   return checked;
 }
@@ -129,7 +149,7 @@ Result<void> Store::check_format() {
   if (!status.IsNotFound()) return std::unexpected(to_error(status, path));
   const std::unique_ptr<rocksdb::Iterator> any(db_->NewIterator({}, family(Family::Envelopes)));
   any->SeekToFirst();
-  if (any->Valid()) return std::unexpected(Error{Errc::UnknownFormat, path + ": no version stored"});
+  if (any->Valid() && !is_repairing_) return std::unexpected(Error{Errc::UnknownFormat, path + ": no version stored"});
   rocksdb::WriteOptions durable;
   durable.sync = true;
   const auto written = db_->Put(durable, family(Family::Default), rocksdb::Slice(kFormatKey), known);
@@ -193,6 +213,12 @@ rocksdb::Status Store::resume() {
   return status;
 }
 
+std::uint64_t Store::memtable_bytes() const {
+  std::uint64_t bytes = 0;
+  db_->GetAggregatedIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &bytes);
+  return bytes;
+}
+
 Result<void> Store::reopen() {
   {
     std::unique_lock lock(gate_mutex_);
@@ -226,6 +252,16 @@ void Store::flush() {
   const std::vector<rocksdb::ColumnFamilyHandle*> families(handles_.begin(), handles_.end());
   if (const auto status = db_->Flush(options, families); !status.ok())
     log::warn("the spool's memtables could not be written", {{"error", status.ToString()}});
+}
+
+rocksdb::Status Store::compact() {
+  rocksdb::CompactRangeOptions options;
+  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
+  rocksdb::Status status;
+  for (auto* handle : handles_) {
+    if (status.ok()) status = db_->CompactRange(options, handle, nullptr, nullptr);
+  }
+  return status;
 }
 
 void Store::close() {

@@ -36,6 +36,8 @@ class Store {
  public:
   /// `env` null: the real one. `options` is copied.
   static Result<std::unique_ptr<Store>> open(const SpoolOptions& options, rocksdb::Env* env);
+  /// For repair: reads the log around damage and does not ask whether all blob files are there.
+  static Result<std::unique_ptr<Store>> open_damaged(const SpoolOptions& options);
   ~Store();
 
   /// A reader's place: while it lives, the database is not closed. Short-lived.
@@ -63,8 +65,12 @@ class Store {
   bool is_open() const { return db_ != nullptr; }
   rocksdb::Status write(rocksdb::WriteBatch& batch, bool sync);
   rocksdb::Status sync();
-  /// After a failed write: makes the open database take writes again. What the failed write left in the log is dropped.
+  /// After a failed flush or compaction: makes the open database take writes again.
   rocksdb::Status resume();
+  /// A write or sync of the log failed: resuming would go on writing to that log (RocksDB 7.8 asserts that nobody
+  /// does), only reopening helps.
+  bool log_failed() const { return log_failed_; }
+  std::uint64_t memtable_bytes() const;
   /// Closes and opens again; blocks readers meanwhile. What reached the log before is there again.
   Result<void> reopen();
   /// nullopt in a new database.
@@ -73,12 +79,14 @@ class Store {
   void flush();
   /// A background job (flush, compaction) failed since the last resume().
   bool background_failed() const { return background_failed_; }
+  /// Leaves one version of every record. Blocks for long.
+  rocksdb::Status compact();
   void close();
 
   rocksdb::FileSystem& files() const { return *env_->GetFileSystem(); }
 
  private:
-  Store(SpoolOptions options, rocksdb::Env* env);
+  Store(SpoolOptions options, rocksdb::Env* env, bool is_repairing);
   Result<void> open_database();
   Result<void> check_families();
   Result<void> check_format();
@@ -88,10 +96,11 @@ class Store {
 
   const SpoolOptions options_;
   rocksdb::Env* const env_;
+  const bool is_repairing_;
   DatabaseOptions database_;
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyNames.size()> handles_{};
-  std::atomic<bool> background_failed_{false};
+  std::atomic<bool> background_failed_{false}, log_failed_{false};
 
   enum class Gate { Open, Reopening, Broken, Closed };
   std::mutex gate_mutex_;

@@ -86,9 +86,7 @@ DatabaseOptions database_options(const SpoolOptions& options, rocksdb::Env* env)
   db.recycle_log_file_num = 0;
   db.track_and_verify_wals_in_manifest = true;
   db.max_total_wal_size = options.max_wal_bytes;
-  // All families are written to tables together: none pins the log, and resuming after a failed log write keeps or
-  // drops a batch whole.
-  db.atomic_flush = true;
+  db.max_bgerror_resume_count = 0;  // the commit thread resumes
 
   // One thread writes.
   db.allow_concurrent_memtable_write = false;

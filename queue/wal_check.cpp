@@ -37,27 +37,6 @@ std::optional<Head> head_of(const rocksdb::WriteBatch& batch) {
   return finder.head;
 }
 
-struct Log {
-  std::uint64_t number;
-  std::string path;
-};
-
-/// The logs from number `first` on, oldest first.
-Result<std::vector<Log>> list_logs(rocksdb::FileSystem& files, const std::string& directory, std::uint64_t first) {
-  std::vector<std::string> names;
-  if (const auto status = files.GetChildren(directory, {}, &names, nullptr); !status.ok())
-    return std::unexpected(to_error(status, directory));
-  std::vector<Log> logs;
-  for (const std::string& name : names) {
-    std::uint64_t number = 0;
-    const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (problem != std::errc{} || std::string_view(end) != ".log" || number < first) continue;
-    logs.push_back({.number = number, .path = directory + "/" + name});
-  }
-  std::sort(logs.begin(), logs.end(), [](const Log& a, const Log& b) { return a.number < b.number; });
-  return logs;
-}
-
 /// Where the sequence of batches breaks off.
 struct Break {
   std::size_t log;
@@ -94,7 +73,7 @@ class Inspector {
   bool lost_synced_ = false;
 };
 
-Result<void> inspect_log(rocksdb::FileSystem& files, const Log& log, std::size_t index, Inspector& inspector) {
+Result<void> inspect_log(rocksdb::FileSystem& files, const LogFile& log, std::size_t index, Inspector& inspector) {
   std::unique_ptr<rocksdb::FSSequentialFile> file;
   if (const auto status = files.NewSequentialFile(log.path, {}, &file, nullptr); !status.ok())
     return std::unexpected(to_error(status, log.path));
@@ -111,9 +90,9 @@ Result<void> inspect_log(rocksdb::FileSystem& files, const Log& log, std::size_t
 }
 
 Result<void> cut(rocksdb::FileSystem& files, const std::string& path, std::uint64_t size) {
-  auto status = files.Truncate(path, size, {}, nullptr);
   std::unique_ptr<rocksdb::FSWritableFile> file;
-  if (status.ok()) status = files.ReopenWritableFile(path, {}, &file, nullptr);
+  auto status = files.ReopenWritableFile(path, {}, &file, nullptr);
+  if (status.ok()) status = file->Truncate(size, {}, nullptr);
   if (status.ok()) status = file->Sync({}, nullptr);
   if (status.ok()) status = file->Close({}, nullptr);
   if (!status.ok()) return std::unexpected(to_error(status, path));
@@ -138,6 +117,21 @@ ContinuityFilter::WalProcessingOption ContinuityFilter::LogRecordFound(unsigned 
   if (found_gap_) return WalProcessingOption::kCorruptedRecord;
   last_batch_ = head->batch;
   return WalProcessingOption::kContinueProcessing;
+}
+
+Result<std::vector<LogFile>> list_logs(rocksdb::FileSystem& files, const std::string& directory, std::uint64_t first) {
+  std::vector<std::string> names;
+  if (const auto status = files.GetChildren(directory, {}, &names, nullptr); !status.ok())
+    return std::unexpected(to_error(status, directory));
+  std::vector<LogFile> logs;
+  for (const std::string& name : names) {
+    std::uint64_t number = 0;
+    const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (problem != std::errc{} || std::string_view(end) != ".log" || number < first) continue;
+    logs.push_back({.number = number, .path = directory + "/" + name});
+  }
+  std::sort(logs.begin(), logs.end(), [](const LogFile& a, const LogFile& b) { return a.number < b.number; });
+  return logs;
 }
 
 Result<bool> cut_damaged_tail(rocksdb::FileSystem& files, const std::string& directory, std::uint64_t first_log) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <rocksdb/env.h>
 #include <rocksdb/wal_filter.h>
@@ -40,6 +41,13 @@ class ContinuityFilter final : public rocksdb::WalFilter {
 /// cut off, with all that follows: returns true. No damage: false. Damage before a batch that proves the lost one
 /// synced: Errc::Damaged, naming file and place.
 Result<bool> cut_damaged_tail(rocksdb::FileSystem& files, const std::string& directory, std::uint64_t first_log);
+
+struct LogFile {
+  std::uint64_t number;
+  std::string path;
+};
+/// The logs in `directory` from number `first` on, oldest first.
+Result<std::vector<LogFile>> list_logs(rocksdb::FileSystem& files, const std::string& directory, std::uint64_t first);
 
 /// The crc32c of RocksDB's log records.
 std::uint32_t crc32c(std::uint32_t seed, std::string_view bytes);

@@ -161,7 +161,7 @@ class SpoolTest : public ::testing::Test {
   }
   Accepted accept(NewMessage message) {
     auto id = try_accept(std::move(message));
-    EXPECT_TRUE(id) << id.error().message();
+    if (!id) throw std::runtime_error("refused: " + id.error().message());
     return accepted_log->take(*id);
   }
   void record(Outcome outcome) {

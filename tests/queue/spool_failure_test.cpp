@@ -1,0 +1,493 @@
+#include "queue/errc.hpp"
+#include "queue/repair.hpp"
+#include "tests/queue/spool_fixture.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include <fcntl.h>
+
+namespace danki::queue::testing {
+namespace {
+
+using State = RecipientProgress::State;
+using Operation = FaultFileSystem::Operation;
+using IOStatus = FaultFileSystem::IOStatus;
+using namespace std::chrono_literals;
+
+/// The condition comes true by the spool's own threads; the pauses only keep the test from taking the processor.
+template <class F>
+bool comes_true(F&& condition) {
+  const auto end = std::chrono::steady_clock::now() + 30s;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(2ms);
+  }
+  return true;
+}
+
+class SpoolFailureTest : public SpoolTest {
+ protected:
+  SpoolFailureTest() : fault(scratch.path() / "attic") {}
+  ~SpoolFailureTest() override { close(); }
+
+  FaultFileSystem& files() { return *fault.files; }
+  void fail(Operation operation, IOStatus status, bool logs_only = true) {
+    files().set_fault([=, this](Operation o, const std::string& path) {
+      if (o != operation || (logs_only && !FaultFileSystem::is_log(path))) return IOStatus::OK();
+      ++faults;
+      return status;
+    });
+  }
+  /// Hands it over without waiting.
+  std::shared_ptr<std::atomic<bool>> record_later(Outcome outcome) {
+    auto applied = std::make_shared<std::atomic<bool>>(false);
+    std::vector<Outcome> outcomes;
+    outcomes.push_back(std::move(outcome));
+    spool->record(std::move(outcomes), [applied] { *applied = true; });
+    return applied;
+  }
+
+  std::atomic<int> faults{0};
+  FaultEnv fault;
+};
+
+TEST_F(SpoolFailureTest, ConcurrentSessionsShareSyncs) {
+  open(fault.env.get());
+  accept(make_message({"a.test"}));
+  files().hold_syncs();
+  std::atomic<int> done{0};
+  constexpr int kMessages = 40;
+  const auto count = [&](Result<MessageId> id) {
+    EXPECT_TRUE(id);
+    ++done;
+  };
+  spool->accept(make_message({"a.test"}), count);
+  files().wait_for_held_sync();
+  for (int i = 1; i < kMessages; ++i) spool->accept(make_message({"a.test"}), count);
+  const auto before = files().log_syncs();
+  files().release_syncs();
+  ASSERT_TRUE(comes_true([&] { return done == kMessages; }));
+  EXPECT_LE(files().log_syncs() - before, 3u) << "the first one, and those that gathered behind it";
+}
+
+TEST_F(SpoolFailureTest, NothingIsDoneBeforeTheSyncReturned) {
+  open(fault.env.get());
+  files().hold_syncs();
+  std::atomic<int> done{0};
+  for (int i = 0; i < 3; ++i) spool->accept(make_message({"a.test"}), [&](Result<MessageId>) { ++done; });
+  files().wait_for_held_sync();
+  EXPECT_EQ(done, 0);
+  EXPECT_EQ(spool->stats().accepted, 0u);
+  files().release_syncs();
+  EXPECT_TRUE(comes_true([&] { return done == 3; }));
+}
+
+TEST_F(SpoolFailureTest, RemovalsAreSyncedSoon) {
+  open(fault.env.get());
+  const Accepted accepted = accept(make_message({"a.test"}));
+  const auto before = files().log_syncs();
+  record(outcome_of(accepted.message, accepted.entries[0], State::Delivered));
+  EXPECT_TRUE(comes_true([&] { return files().log_syncs() > before; }));
+}
+
+struct WriteFault {
+  std::string name;
+  Operation operation;
+  bool no_space;
+};
+
+class SpoolWriteFaultTest : public SpoolFailureTest, public ::testing::WithParamInterface<WriteFault> {};
+
+TEST_P(SpoolWriteFaultTest, RefusesNewMailKeepsOutcomesAndRecovers) {
+  const IOStatus status = GetParam().no_space ? IOStatus::NoSpace("injected") : IOStatus::IOError("injected");
+  const Errc refused = GetParam().no_space ? Errc::DiskReserve : Errc::WriteFailed;
+  const Refusal refusal = GetParam().no_space ? Refusal::DiskReserve : Refusal::WriteFailed;
+  open(fault.env.get());
+  const Accepted first = accept(make_message({"a.test", "b.test"}, "kept"));
+  const Accepted second = accept(make_message({"c.test"}));
+
+  fail(GetParam().operation, status);
+  EXPECT_EQ(try_accept(make_message({"x.test"})).error().code, refused);
+  EXPECT_EQ(spool->refusal(), refusal);
+  EXPECT_TRUE(spool->stats().write_failing);
+  EXPECT_EQ(try_accept(make_message({"x.test"})).error().code, refused);
+  const auto a = record_later(outcome_of(first.message, first.entries[0], State::Delivered));
+  const auto b = record_later(outcome_of(second.message, second.entries[0], State::Delivered));
+  if (GetParam().operation == Operation::Append) {  // without a sync they may be recorded, though not safely
+    ASSERT_TRUE(comes_true([&] { return spool->stats().failed_writes > 4; })) << "it is tried again";
+    EXPECT_FALSE(*a);
+    EXPECT_EQ(spool->unrecorded(), 2u);
+  }
+
+  files().clear_fault();
+  ASSERT_TRUE(comes_true([&] { return *a && *b; }));
+  EXPECT_EQ(spool->unrecorded(), 0u);
+  ASSERT_TRUE(comes_true([&] { return spool->refusal() == Refusal::None; }));
+  EXPECT_FALSE(spool->stats().write_failing);
+  EXPECT_EQ(spool->read_content(first.message->id), "kept") << "readers outlive a reopening";
+  const Accepted third = accept(make_message({"d.test"}));
+  const std::vector<DueEntry> want = {first.entries[1], third.entries[0]};
+  EXPECT_EQ(all_due(), want);
+  EXPECT_EQ(spool->stats().messages, 2u);
+  restart();
+  EXPECT_EQ(all_due(), want);
+  close();
+  EXPECT_EQ(check_nothing_half_there(options).size(), 2u);
+}
+
+TEST_P(SpoolWriteFaultTest, AFailedBatchOfOutcomesIsWrittenAgain) {
+  const IOStatus status = GetParam().no_space ? IOStatus::NoSpace("injected") : IOStatus::IOError("injected");
+  open(fault.env.get());
+  const Accepted accepted = accept(make_message({"a.test", "b.test", "c.test"}));
+  const Accepted other = accept(make_message({"d.test"}));
+  fail(GetParam().operation, status);
+  const auto a = record_later(outcome_of(accepted.message, accepted.entries[0], State::Pending, test_time() + 5min));
+  Outcome bounced = outcome_of(accepted.message, accepted.entries[1], State::Bounced);
+  bounced.report = make_message({"sender.test"});
+  ASSERT_TRUE(comes_true([&] { return spool->stats().write_failing; }));
+  const auto b = record_later(bounced);
+  files().clear_fault();
+  ASSERT_TRUE(comes_true([&] { return *a && *b; }));
+  const Accepted report = accepted_log->take_any();
+  record(outcome_of(other.message, other.entries[0], State::Delivered));
+  DueEntry later = accepted.entries[0];
+  later.due = test_time() + 5min;
+  const std::vector<DueEntry> want = {later, accepted.entries[2], report.entries[0]};
+  EXPECT_EQ(all_due(), want);
+  close();
+  EXPECT_EQ(check_nothing_half_there(options).size(), 2u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Faults, SpoolWriteFaultTest,
+                         ::testing::Values(WriteFault{"FailedAppend", Operation::Append, false},
+                                           WriteFault{"FailedSync", Operation::Sync, false},
+                                           WriteFault{"NoSpaceForAppend", Operation::Append, true},
+                                           WriteFault{"NoSpaceForSync", Operation::Sync, true}),
+                         [](const auto& test) { return test.param.name; });
+
+TEST_F(SpoolFailureTest, SurvivesAFullDiskWhereNothingCanBeWritten) {
+  open(fault.env.get());
+  const Accepted accepted = accept(make_message({"a.test"}));
+  fail(Operation::Append, IOStatus::NoSpace("injected"), false);  // tables as well
+  files().set_free_space(0);
+  EXPECT_EQ(try_accept(make_message({"a.test"})).error().code, Errc::DiskReserve);
+  const auto applied = record_later(outcome_of(accepted.message, accepted.entries[0], State::Delivered));
+  ASSERT_TRUE(comes_true([&] { return spool->stats().failed_writes > 4; }));
+  EXPECT_FALSE(*applied);
+  EXPECT_TRUE(spool->load(accepted.message->id)) << "it can still be read";
+  const auto content = spool->read_content(accepted.message->id);
+  EXPECT_TRUE(content) << content.error().message();
+  files().set_free_space(std::nullopt);
+  ASSERT_TRUE(comes_true([&] { return spool->stats().failed_writes > 8; }))
+      << "space there seems to be, but there is none";
+  files().clear_fault();
+  ASSERT_TRUE(comes_true([&] { return applied->load(); }));
+  EXPECT_TRUE(all_due().empty());
+}
+
+TEST_F(SpoolFailureTest, ResumesAfterAFailedFlush) {
+  options.cache_bytes = 1 << 20;
+  open(fault.env.get());
+  files().set_fault([&](Operation o, const std::string& path) {
+    if (o != Operation::Append || FaultFileSystem::is_log(path)) return IOStatus::OK();
+    ++faults;
+    return IOStatus::NoSpace("injected");
+  });
+  std::vector<Accepted> stored;
+  std::optional<Error> refused;
+  for (int i = 0; i < 2000 && !refused; ++i) {
+    auto id = try_accept(make_message({"a.test"}, std::string(20'000, 'x')));
+    if (id)
+      stored.push_back(accepted_log->take(*id));
+    else
+      refused = id.error();
+  }
+  ASSERT_TRUE(refused) << "memtables cannot be written out, so sooner or later nothing can be taken";
+  EXPECT_GT(faults, 0);
+  const auto applied = record_later(outcome_of(stored[0].message, stored[0].entries[0], State::Delivered));
+  files().clear_fault();
+  ASSERT_TRUE(comes_true([&] { return applied->load() && spool->refusal() == Refusal::None; }));
+  accept(make_message({"b.test"}));
+  EXPECT_EQ(all_due().size(), stored.size());
+  close();
+  EXPECT_EQ(check_nothing_half_there(options).size(), stored.size());
+}
+
+TEST_F(SpoolFailureTest, ReadersSurviveReopening) {
+  open(fault.env.get());
+  const Accepted accepted = accept(make_message({"a.test"}, "body"));
+  std::atomic<bool> over{false};
+  std::atomic<int> reads{0};
+  std::vector<std::jthread> readers;
+  for (int i = 0; i < 3; ++i) {
+    readers.emplace_back([&] {
+      while (!over) {
+        const auto content = spool->read_content(accepted.message->id);
+        if (content)
+          EXPECT_EQ(*content, "body");
+        else
+          EXPECT_EQ(content.error().code, Errc::Unavailable);
+        ++reads;
+      }
+    });
+  }
+  for (int round = 0; round < 3; ++round) {
+    fail(Operation::Sync, IOStatus::IOError("injected"));
+    EXPECT_FALSE(try_accept(make_message({"a.test"})));
+    const int so_far = reads;
+    ASSERT_TRUE(comes_true([&] { return reads > so_far; }));
+    files().clear_fault();
+    ASSERT_TRUE(comes_true([&] { return spool->refusal() == Refusal::None; }));
+  }
+  over = true;
+  readers.clear();
+  EXPECT_EQ(all_due(), accepted.entries);
+}
+
+TEST_F(SpoolFailureTest, AClosingSpoolDoesNotWaitForeverForTheDisk) {
+  open(fault.env.get());
+  const Accepted accepted = accept(make_message({"a.test"}));
+  fail(Operation::Append, IOStatus::IOError("injected"));
+  const auto applied = record_later(outcome_of(accepted.message, accepted.entries[0], State::Delivered));
+  spool->close();
+  EXPECT_FALSE(*applied);
+  files().clear_fault();
+  open(fault.env.get());
+  EXPECT_EQ(all_due(), accepted.entries) << "delivered once more";
+}
+
+TEST_F(SpoolFailureTest, HoldsAReserveFileOfRealBlocksAndGivesItUp) {
+  options.reserve_file_bytes = 4 << 20;
+  options.disk_reserve_bytes = 64 << 20;
+  const auto path = options.directory / "reserve";
+  open(fault.env.get());
+  struct stat info {};
+  ASSERT_EQ(::stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_size, 4 << 20);
+  EXPECT_GE(info.st_blocks * 512, 4 << 20);
+
+  // The disk is full until the reserve file is gone.
+  files().set_fault([&](Operation o, const std::string&) {
+    return o == Operation::Append && std::filesystem::exists(path) ? IOStatus::NoSpace("injected") : IOStatus::OK();
+  });
+  files().set_free_space(0);
+  ASSERT_TRUE(comes_true([&] { return spool->refusal() == Refusal::DiskReserve; }));
+  EXPECT_EQ(try_accept(make_message({"a.test"})).error().code, Errc::DiskReserve);
+  EXPECT_TRUE(std::filesystem::exists(path)) << "nothing failed yet";
+  spool->set_counter("a", "1");
+  ASSERT_TRUE(comes_true([&] { return !std::filesystem::exists(path); }));
+  EXPECT_TRUE(spool->stats().write_failing);
+  files().set_free_space(32 << 20);  // by the file, and a little by others
+  ASSERT_TRUE(comes_true([&] { return !spool->stats().write_failing; }));
+  EXPECT_EQ(spool->counter("a"), "1");
+  EXPECT_EQ(spool->refusal(), Refusal::DiskReserve) << "new mail must wait";
+  files().clear_fault();
+
+  files().set_free_space(options.disk_reserve_bytes + 1000);
+  ASSERT_TRUE(comes_true([&] { return spool->refusal() == Refusal::None; }));
+  EXPECT_FALSE(std::filesystem::exists(path)) << "making it again would go below the reserve";
+  files().set_free_space(std::nullopt);
+  ASSERT_TRUE(comes_true([&] { return std::filesystem::exists(path); }));
+  accept(make_message({"a.test"}));
+}
+
+TEST_F(SpoolFailureTest, DiskBelowTheReserveRefusesFromTheStart) {
+  files().set_free_space(options.disk_reserve_bytes - 1);
+  open(fault.env.get());
+  EXPECT_EQ(spool->refusal(), Refusal::DiskReserve);
+  EXPECT_EQ(try_accept(make_message({"a.test"})).error().code, Errc::DiskReserve);
+  EXPECT_FALSE(std::filesystem::exists(options.directory / "reserve"));
+}
+
+TEST_F(SpoolFailureTest, TooMuchWaitingMailIsAMemoryLimit) {
+  options.body_memory_bytes = 50'000;
+  open(fault.env.get());
+  files().hold_syncs();
+  std::atomic<int> done{0};
+  const auto count = [&](Result<MessageId>) { ++done; };
+  spool->accept(make_message({"a.test"}), count);
+  files().wait_for_held_sync();
+  spool->accept(make_message({"a.test"}, std::string(40'000, 'x')), count);
+  EXPECT_EQ(spool->refusal(), Refusal::None);
+  spool->accept(make_message({"a.test"}, std::string(40'000, 'x')), count);
+  EXPECT_EQ(spool->refusal(), Refusal::MemoryLimit);
+  files().release_syncs();
+  ASSERT_TRUE(comes_true([&] { return done == 3; }));
+  EXPECT_EQ(spool->refusal(), Refusal::None);
+}
+
+/// Damage to the files of a closed spool.
+class SpoolDamageTest : public SpoolFailureTest {
+ protected:
+  std::string newest_log() {
+    std::string newest;
+    for (const auto& entry : std::filesystem::directory_iterator(options.directory / "db")) {
+      if (entry.path().extension() == ".log" && entry.path().string() > newest) newest = entry.path().string();
+    }
+    return newest;
+  }
+  /// Stores messages whose log records are about `size` octets; they stay in the log. Returns the ids and where each
+  /// record began.
+  std::vector<std::pair<MessageId, std::uint64_t>> fill(int messages, std::size_t size = 2000) {
+    open(fault.env.get());
+    std::vector<std::pair<MessageId, std::uint64_t>> stored;
+    for (int i = 0; i < messages; ++i) {
+      const auto begin = std::filesystem::file_size(newest_log());
+      stored.emplace_back(accept(make_message({"a.test"}, std::string(size, 'x'))).message->id, begin);
+    }
+    close();
+    return stored;
+  }
+  static void overwrite(const std::string& path, std::uint64_t at, std::string_view bytes) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  }
+  void expect_ids(const std::vector<std::pair<MessageId, std::uint64_t>>& stored, std::size_t count) {
+    std::vector<MessageId> want;
+    for (std::size_t i = 0; i < count; ++i) want.push_back(stored[i].first);
+    EXPECT_EQ(check_nothing_half_there(options), want);
+  }
+  void expect_refusal(const std::string& path) {
+    const auto opened = Spool::open(options, clock);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, Errc::Damaged);
+    EXPECT_NE(opened.error().message().find(path), std::string::npos) << opened.error().message();
+    EXPECT_NE(opened.error().message().find("dankid --repair-spool"), std::string::npos) << opened.error().message();
+  }
+};
+
+TEST_F(SpoolDamageTest, ATornTailIsCut) {
+  struct Case {
+    std::string_view name;
+    std::function<void(const std::string& log, std::uint64_t last_record)> damage;
+  };
+  for (const Case& c : {Case{"cut short", [](auto&log, auto at) { std::filesystem::resize_file(log, at + 500); }},
+                        Case{"cut in the header", [](auto&log, auto at) { std::filesystem::resize_file(log, at + 3); }},
+                        Case{"zeros", [](auto&log, auto at) { overwrite(log, at + 100, std::string(1000, '\0')); }},
+                        Case{"garbage", [](auto&log, auto at) { overwrite(log, at + 700, "garbage"); }},
+                        Case{"all zeros", [](auto&log, auto at) {
+                               const auto size = std::filesystem::file_size(log);
+                               overwrite(log, at, std::string(size - at, '\0'));
+                             }}}) {
+    SCOPED_TRACE(c.name);
+    std::filesystem::remove_all(options.directory);
+    const auto stored = fill(20);
+    c.damage(newest_log(), stored.back().second);
+    expect_ids(stored, 19);
+    open();
+    accept(make_message({"a.test"}));
+    close();
+    EXPECT_EQ(check_nothing_half_there(options).size(), 20u);
+  }
+}
+
+TEST_F(SpoolDamageTest, ATornTailOfManyBlocksIsCut) {
+  const auto stored = fill(3, 200'000);
+  overwrite(newest_log(), stored[2].second + 40'000, "garbage");  // whole blocks of the same record follow
+  expect_ids(stored, 2);
+}
+
+TEST_F(SpoolDamageTest, DamageBeforeAcknowledgedMailStopsTheStart) {
+  struct Case {
+    std::string_view name;
+    std::size_t size;
+    std::function<void(const std::string& log, std::uint64_t record)> damage;
+  };
+  for (const Case& c :
+       {Case{"garbage", 2000, [](auto&log, auto at) { overwrite(log, at + 700, "garbage"); }},
+        Case{"zeros over a whole block", 20'000,
+             [](auto&log, auto at) { overwrite(log, at / 32768 * 32768, std::string(32768, '\0')); }},
+        Case{"large records", 200'000, [](auto&log, auto at) { overwrite(log, at + 90'000, "garbage"); }}}) {
+    SCOPED_TRACE(c.name);
+    std::filesystem::remove_all(options.directory);
+    const auto stored = fill(20, c.size);
+    const std::string log = newest_log();
+    const auto size = std::filesystem::file_size(log);
+    c.damage(log, stored[10].second);
+    expect_refusal(log);
+    expect_refusal(log);
+    EXPECT_EQ(std::filesystem::file_size(log), size) << "left as it is";
+  }
+}
+
+TEST_F(SpoolDamageTest, AMissingBlobFileStopsTheStart) {
+  open();
+  accept(make_message({"a.test"}, std::string(5000, 'x')));
+  close();
+  open();  // what the log held is in tables and blobs now
+  close();
+  std::filesystem::path blob;
+  for (const auto& entry : std::filesystem::directory_iterator(options.directory / "db")) {
+    if (entry.path().extension() == ".blob") blob = entry.path();
+  }
+  ASSERT_FALSE(blob.empty());
+  std::filesystem::rename(blob, scratch.path() / "blob");
+  expect_refusal(blob.filename().string());
+  std::filesystem::rename(scratch.path() / "blob", blob);
+  std::filesystem::resize_file(blob, 1000);
+  expect_refusal(blob.filename().string());
+}
+
+TEST_F(SpoolDamageTest, AMissingTableOrManifestStopsTheStart) {
+  for (const std::string_view what : {".sst", "MANIFEST"}) {
+    SCOPED_TRACE(what);
+    std::filesystem::remove_all(options.directory);
+    fill(3);
+    open();
+    close();
+    for (const auto& entry : std::filesystem::directory_iterator(options.directory / "db")) {
+      if (entry.path().extension() == what || entry.path().filename().string().starts_with(what))
+        std::filesystem::remove(entry.path());
+    }
+    expect_refusal((options.directory / "db").string());
+  }
+}
+
+TEST_F(SpoolDamageTest, RepairSavesWhatCanBeRead) {
+  const auto stored = fill(20, 20'000);
+  overwrite(newest_log(), stored[10].second + 700, "garbage");
+  const auto report = repair(options);
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_GE(report->messages, 17u);
+  EXPECT_LT(report->messages, 20u);
+  const auto left = check_nothing_half_there(options);
+  EXPECT_EQ(left.size(), report->messages);
+  open();
+  const MessageId id = accept(make_message({"a.test"})).message->id;
+  EXPECT_GT(id, stored.back().first);
+  EXPECT_EQ(spool->stats().messages, report->messages + 1);
+}
+
+TEST_F(SpoolDamageTest, RepairMakesALostManifestAnew) {
+  const auto stored = fill(20, 20'000);
+  open();
+  const Accepted last = accept(make_message({"b.test", "c.test"}, "short"));
+  record(outcome_of(last.message, last.entries[0], State::Pending, test_time() + 5min));
+  close();
+  for (const auto& entry : std::filesystem::directory_iterator(options.directory / "db")) {
+    if (entry.path().filename().string().starts_with("MANIFEST")) std::filesystem::remove(entry.path());
+  }
+  const auto report = repair(options);
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_EQ(report->messages, 21u);
+  EXPECT_EQ(report->lost_bodies, 0u);
+  EXPECT_EQ(check_nothing_half_there(options).size(), 21u);
+  open();
+  EXPECT_EQ(spool->read_content(stored[4].first), std::string(20'000, 'x'));
+  EXPECT_EQ(spool->show(last.message->id)->progress[0], progress_of(State::Pending));
+}
+
+TEST_F(SpoolDamageTest, RepairLeavesAHealthySpoolAsItIs) {
+  const auto stored = fill(5);
+  const auto report = repair(options);
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_EQ(report->messages, 5u);
+  EXPECT_EQ(report->removed_records, 0u);
+  expect_ids(stored, 5);
+}
+
+}  // namespace
+}  // namespace danki::queue::testing
