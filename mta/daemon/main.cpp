@@ -64,6 +64,9 @@ int repair(const config::Config& config) {
 }
 
 int run(const std::string& file, config::Config loaded) {
+  // Before any thread, the log's too: they inherit the blocked signals. One that does not is where a signal goes, and
+  // ends the process, while the main thread is busy.
+  MainLoop loop;
   auto config = std::make_shared<const config::Config>(std::move(loaded));
   log::configure(config->log_level, config->log_file);
   log_warnings(*config);
@@ -74,7 +77,6 @@ int run(const std::string& file, config::Config loaded) {
     return EX_CANTCREAT;
   }
 
-  MainLoop loop;  // before any thread: they inherit the blocked signals
   SystemClock clock;
   TimePoint started_at = clock.now();
   auto events = events::EventLog::open(config->events, clock);
