@@ -64,7 +64,7 @@ class ResultWithLogs(unittest.TextTestResult):
             if path.exists():
                 lines = path.read_text(errors="replace").splitlines()
                 self.stream.writeln(f"\n--- {path}, the last lines of {len(lines)}")
-                for line in lines[-40:]:
+                for line in lines[-25:]:
                     self.stream.writeln(line[:1000])
 
 

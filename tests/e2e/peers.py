@@ -1,0 +1,187 @@
+"""Mail servers that nobody here wrote, each in a folder of its own, on a free loopback port, into files."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+
+import harness
+
+
+def greets(port):
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.settimeout(2)
+            return connection.recv(4).startswith(b"220")
+    except OSError:
+        return False
+
+
+class Maildir:
+    """Where a server stores one message a file; `until` it holds what is waited for."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def messages(self):
+        """Contents with CRLF line ends, as they came by SMTP: on disk a server keeps LF."""
+        files = sorted(self.folder.rglob("new/*"), key=lambda path: path.stat().st_mtime_ns)
+        return [re.sub(b"\r?\n", b"\r\n", path.read_bytes()) for path in files]
+
+    def wait(self, count):
+        harness.until(lambda: len(self.messages()) >= count, lambda: f"{count} messages, there are {len(self.messages())}")
+        return self.messages()
+
+
+class Postfix:
+    """Debian's Postfix as receiver of *.test, offering STARTTLS. With `next_hop` it relays there instead of storing."""
+
+    # What its own delivery puts before a message.
+    ADDED = ("Return-Path", "X-Original-To", "Delivered-To", "Received")
+    ends_the_header = False
+
+    def __init__(self, test, next_hop=None):
+        self.test = test
+        self.folder = test.folder / "postfix"
+        self.port = harness.free_port()
+        self.config = self.folder / "etc"
+        self.mail = Maildir(self.folder / "mail")
+        for name in ("etc", "spool", "data", "mail"):
+            (self.folder / name).mkdir(parents=True)
+        if os.getuid() == 0:
+            shutil.chown(self.folder / "data", "postfix", "postfix")
+            shutil.chown(self.folder / "mail", "nobody", "nogroup")
+        cert, key = harness.certificate()
+        (self.config / "cert.pem").write_text(key + cert)
+        (self.config / "main.cf").write_text(self.main_cf(next_hop))
+        (self.config / "master.cf").write_text(self.master_cf())
+        (self.config / "users").write_text("!/^unknown@/ all/\n")
+        shutil.copy("/etc/postfix/dynamicmaps.cf", self.config)
+        test.logs.append(self.folder / "mail.log")
+        harness.must("postfix", "-c", self.config, "start")
+        test.addCleanup(self.stop)
+        harness.until(lambda: greets(self.port), "Postfix answers")
+
+    def stop(self):
+        pid = int((self.folder / "spool/pid/master.pid").read_text())
+        os.kill(pid, signal.SIGTERM)  # the master; it ends the others
+        harness.until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "Postfix ends")
+
+    def main_cf(self, next_hop):
+        where = f"relayhost = {next_hop}\nrelay_domains = test\n" if next_hop else f"""
+virtual_mailbox_domains = inbox.test example.com
+virtual_mailbox_maps = regexp:{self.config}/users
+virtual_mailbox_base = {self.folder}/mail
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+virtual_minimum_uid = 100
+"""
+        return f"""
+compatibility_level = 3.6
+queue_directory = {self.folder}/spool
+data_directory = {self.folder}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+maillog_file = {self.folder}/mail.log
+maillog_file_prefixes = {self.folder}
+biff = no
+myhostname = mx.postfix.test
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+mailbox_size_limit = 0
+virtual_mailbox_limit = 0
+message_size_limit = 30000000
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = {self.config}/cert.pem
+smtpd_tls_received_header = yes
+smtpd_recipient_restrictions = reject_unauth_destination
+smtpd_relay_restrictions =
+{where}
+"""
+
+    def master_cf(self):
+        services = []
+        for line in pathlib.Path("/usr/share/postfix/master.cf.dist").read_text().splitlines():
+            fields = line.split()
+            if re.match(r"[a-z]", line) and len(fields) >= 8:
+                fields[4] = "n"  # chroot off
+                if fields[0] == "smtp" and fields[1] == "inet":
+                    fields[0] = f"127.0.0.1:{self.port}"
+                line = "\t".join(fields)
+            services.append(line)
+        return "\n".join(services) + "\n"
+
+
+class Exim:
+    """Debian's Exim, unpacked beside the system, storing everything in one maildir."""
+
+    ADDED = ("Return-path", "Envelope-to", "Delivery-date", "Received")
+    ends_the_header = True  # it adds the empty line behind a header section without one
+
+    def __init__(self, test):
+        program = harness.tool("fetch-exim.sh", "exim") / "exim"
+        self.folder = test.folder / "exim"
+        self.port = harness.free_port()
+        self.mail = Maildir(self.folder / "mail")
+        for name in ("spool", "mail", "log"):
+            (self.folder / name).mkdir(parents=True)
+        cert, key = harness.certificate()
+        (self.folder / "cert.pem").write_text(cert)
+        (self.folder / "key.pem").write_text(key)
+        user = 64999 if os.getuid() == 0 else os.getuid()  # what scripts/fetch-exim.sh calls Debian-exim
+        if os.getuid() == 0:
+            for path in [self.folder, *self.folder.iterdir()]:
+                os.chown(path, user, user)
+        config = self.folder / "exim.conf"
+        config.write_text(self.configuration(program, user))
+        test.logs.append(self.folder / "log/mainlog")
+        harness.Process(test, "exim", [program, "-C", config, "-bdf", "-q1m"])
+        harness.until(lambda: greets(self.port), "Exim answers")
+
+    def configuration(self, program, user):
+        return f"""
+exim_path = {program}
+keep_environment = LD_PRELOAD : NSS_WRAPPER_PASSWD : NSS_WRAPPER_GROUP
+primary_hostname = mx.exim.test
+spool_directory = {self.folder}/spool
+log_file_path = {self.folder}/log/%slog
+pid_file_path = {self.folder}/exim.pid
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {self.port}
+exim_user = {user}
+exim_group = {user}
+never_users =
+tls_advertise_hosts = *
+tls_certificate = {self.folder}/cert.pem
+tls_privatekey = {self.folder}/key.pem
+smtputf8_advertise_hosts = *
+acl_smtp_rcpt = everyone
+acl_smtp_data = everyone
+dkim_verify_signers =
+message_size_limit = 30M
+host_lookup =
+rfc1413_query_timeout = 0s
+begin acl
+everyone:
+  accept
+begin routers
+all:
+  driver = accept
+  transport = store
+begin transports
+store:
+  driver = appendfile
+  maildir_format
+  directory = {self.folder}/mail
+  create_directory
+  user = {user}
+  group = {user}
+  delivery_date_add
+  envelope_to_add
+  return_path_add
+"""
