@@ -166,7 +166,9 @@ asio::awaitable<std::vector<net::HostLookup>> look_up_all(net::Resolver& resolve
 
 MxTargets at_one_address(const TargetQuery& query, std::string site, const asio::ip::address& address,
                          std::uint16_t port) {
-  ResolvedHost host{.host = {.name = site}, .lookup = {.status = net::DnsStatus::Ok, .addresses = {address}}};
+  // A host without a name: an address is not sent as one in TLS (RFC 6066 section 3), "192.0.2.1:25" would be.
+  ResolvedHost host{.host = {.name = address.to_string()},
+                    .lookup = {.status = net::DnsStatus::Ok, .addresses = {address}}};
   TargetQuery at_port = query;
   at_port.port = port;
   MxTargets targets = choose_targets(at_port, {std::move(host)});

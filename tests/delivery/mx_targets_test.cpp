@@ -321,6 +321,7 @@ TEST_F(ResolveTargets, GoesStraightToARoutesNextHop) {
   const MxTargets address = resolve(TargetQuery{.domain = "d00.test", .next_hop = "127.0.0.1:2526"});
   ASSERT_EQ(address.status, Status::Ok);
   EXPECT_EQ(address.site, "127.0.0.1:2526");
+  EXPECT_EQ(address.targets.at(0).name, "127.0.0.1");  // "127.0.0.1:2526" would be sent as a name in TLS
   EXPECT_EQ(address.targets.at(0).endpoint, asio::ip::tcp::endpoint(make_address("127.0.0.1"), 2526));
   EXPECT_EQ(resolve(TargetQuery{.domain = "d", .next_hop = "[::1]:26"}).targets.at(0).endpoint.port(), 26);
   EXPECT_EQ(server_.questions(), 0);
@@ -340,6 +341,7 @@ TEST_F(ResolveTargets, GoesStraightToAnAddressLiteral) {
   const MxTargets targets = resolve("[192.0.2.1]");
   ASSERT_EQ(targets.status, Status::Ok);
   EXPECT_EQ(targets.site, "[192.0.2.1]");
+  EXPECT_EQ(targets.targets[0].name, "192.0.2.1");
   EXPECT_THAT(addresses(targets), ElementsAre("192.0.2.1"));
   EXPECT_EQ(targets.targets[0].endpoint.port(), 25);
   EXPECT_EQ(resolve("[127.0.0.1]").status, Status::Forbidden);
