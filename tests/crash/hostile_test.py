@@ -104,7 +104,8 @@ class HostileCase(unittest.TestCase):
         times.sort()
         p50, p99 = times[len(times) // 2], times[len(times) * 99 // 100]
         say(f"{what}: RssAnon {self.peak:.0f} MiB, {time.monotonic() - begin:.1f} s, "
-            f"CPU {self.cpu_seconds() - cpu:.1f} s; others: {len(times)} messages, {len(trouble)} refused, p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, "
+            f"CPU {self.cpu_seconds() - cpu:.1f} s; "
+            f"others: {len(times)} messages, {len(trouble)} refused, p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, "
             f"max {times[-1] * 1000:.0f} ms")
         self.assertEqual(trouble[:3], [])
         self.assertLess(p99, MAX_P99_S)
@@ -247,7 +248,8 @@ class Slowness(HostileCase):
                 client.send(b"\r\nFrom: news@example.com\r\n\r\nx\r\n.\r\n")
                 self.assertIn(client.reply()[:3], (b"250", b"550"))
                 client.close()
-        say(f"one octet a second: {len(ended)} of {len(in_command)} commands ended after {took:.1f} s, idle = {IDLE_S} s")
+        say(f"one octet a second: {len(ended)} of {len(in_command)} commands ended after {took:.1f} s, "
+            f"idle = {IDLE_S} s")
         self.assertEqual(len(ended), len(in_command))
         self.assertLess(took, 2 * IDLE_S + 2)
 
@@ -402,7 +404,8 @@ class Nonsense(HostileCase):
     def test_garbage_instead_of_a_proxy_header(self):
         signature = b"\r\n\r\n\0\r\nQUIT\n"
         headers = (b"EHLO client.example.com\r\n" * 4, b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", os.urandom(300),
-                   b"\0" * 300, signature + b"\x21\x11\xff\xff" + bytes(70000), signature + b"\x21\x11\x00\x03" + b"abc",
+                   b"\0" * 300, signature + b"\x21\x11\xff\xff" + bytes(70000),
+                   signature + b"\x21\x11\x00\x03" + b"abc",
                    signature + b"\x2f\x11\x00\x0c" + bytes(12), signature + b"\x11\x11\x00\x0c" + bytes(12),
                    signature + b"\x21\x21\x00\x0c" + bytes(12))
         with self.others_unharmed("PROXY garbage"):
