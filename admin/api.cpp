@@ -206,7 +206,8 @@ void Api::retry(const Request& request, const Target&, Done done) {
 void Api::reload(const Request&, const Target&, Done done) {
   ports_.reload([done = std::move(done)](const Result<void>& reloaded) {
     if (reloaded) return done(json_response(R"({"reloaded":true})"));
-    done(error_response(422, reloaded.error().message()));
+    const Error& refused = reloaded.error();  // the detail holds the file's problems, the code adds nothing
+    done(error_response(422, refused.detail.empty() ? refused.message() : refused.detail));
   });
 }
 

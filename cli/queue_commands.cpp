@@ -68,11 +68,11 @@ void print_entries(const Context& context, const json::array& entries) {
                {"SIZE", kRight, 0, 2},
                {"CLASS"},
                {"TENANT", {}, 6},
-               {"FROM", {}, 6, 1},
-               {"TO", {}, 10},
+               {"FROM", {}, 7, 1, true},
+               {"TO", {}, 13, 0, true},
                {"TRY", kRight},
                {"NEXT", kRight},
-               {"LAST REPLY", {}, 10}});
+               {"LAST REPLY", {}, 11}});
   for (const json::value& value : entries) {
     if (!value.is_object()) continue;
     const json::object& entry = value.get_object();

@@ -39,7 +39,7 @@ void print_counts(const Context& context, const json::object& status) {
   line("accepted", fmt::format("{} messages for {} recipients", count("messages"), count("recipients")));
   line("ended", fmt::format("{} delivered, {} bounced, {} expired; {} deferrals", count("delivered"), count("bounced"),
                             count("expired"), count("deferred")));
-  line("queued", count("queued"));
+  line("queued", count("queued") + " entries");
   if (const std::uint64_t unrecorded = number_of(status, "unrecorded_outcomes"); unrecorded > 0) {
     line("unrecorded", coloured(context.terminal, Colour::Yellow, grouped(unrecorded) + " outcomes wait for the disk"));
   }

@@ -14,6 +14,16 @@ std::size_t total_of(const std::vector<std::size_t>& widths, std::size_t gap) {
   return std::accumulate(widths.begin(), widths.end(), gap * (widths.empty() ? 0 : widths.size() - 1));
 }
 
+/// The domain tells an operator more than the local part: "someone@example.net" in 16 columns is "so..@example.net".
+std::string cut_address(std::string_view address, std::size_t width) {
+  const std::size_t at = address.rfind('@');
+  if (at == std::string_view::npos || display_width(address) <= width) return cut_to_width(address, width);
+  const std::string_view domain = address.substr(at);
+  const std::size_t domain_width = display_width(domain);
+  const std::size_t local_width = width > domain_width + 2 ? width - domain_width : 2;
+  return cut_to_width(cut_to_width(address.substr(0, at), local_width).append(domain), width);
+}
+
 }  // namespace
 
 void Table::add(std::vector<Cell> row) {
@@ -69,9 +79,11 @@ void Table::append_line(std::string& out, const Layout& layout, const std::vecto
   std::string pending;  // spaces that only a later cell makes real
   for (std::size_t i = 0; i < layout.shown.size(); ++i) {
     const Cell& cell = cells[layout.shown[i]];
-    const std::string text = cut_to_width(cell.text, layout.widths[i]);
-    const std::string padding(layout.widths[i] - display_width(text), ' ');
-    const bool is_right = columns_[layout.shown[i]].align == Column::Align::Right;
+    const Column& column = columns_[layout.shown[i]];
+    const std::size_t width = layout.widths[i];
+    const std::string text = column.holds_addresses ? cut_address(cell.text, width) : cut_to_width(cell.text, width);
+    const std::string padding(width - display_width(text), ' ');
+    const bool is_right = column.align == Column::Align::Right;
     if (is_right) pending += padding;
     if (!text.empty()) {
       out += pending + coloured(terminal, cell.colour, text);

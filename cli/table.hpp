@@ -15,8 +15,9 @@ class Table {
   struct Column {
     std::string title;
     enum class Align { Left, Right } align = Align::Left;
-    std::size_t min_width = 0;  ///< it may be cut down to this; 0: it is never cut
-    int dispensable = 0;        ///< above 0: it may be left out, the highest number first
+    std::size_t min_width = 0;     ///< it may be cut down to this; 0: it is never cut
+    int dispensable = 0;           ///< above 0: it may be left out, the highest number first
+    bool holds_addresses = false;  ///< what is cut keeps as much of the domain as fits
   };
   struct Cell {
     std::string text;

@@ -204,7 +204,8 @@ TEST_F(AdminServerTest, MakesMailDue) {
 
 TEST_F(AdminServerTest, ReloadsTheConfiguration) {
   EXPECT_EQ(ask("POST", "/v1/config/reload").status, 200);
-  world.ports.reload_result = std::unexpected(Error{std::error_code(), "danki.toml:3:1: node.hostnam: unknown key"});
+  world.ports.reload_result =
+      std::unexpected(Error{std::errc::invalid_argument, "danki.toml:3:1: node.hostnam: unknown key"});
   const RawAnswer answer = ask("POST", "/v1/config/reload");
   EXPECT_EQ(answer.status, 422);
   EXPECT_EQ(json::parse(answer.body).at("error").as_string(), "danki.toml:3:1: node.hostnam: unknown key");

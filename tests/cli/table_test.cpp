@@ -60,6 +60,14 @@ TEST(Table, FitsAnyWidthThatItsLeastTakes) {
   }
 }
 
+TEST(Table, CutAddressesKeepTheirDomain) {
+  Table table({{"TO", {}, 5, 0, true}});
+  table.add({"someone@example.net"});
+  EXPECT_EQ(lines_of(table.to_string({.width = 16}))[1], "so..@example.net");
+  EXPECT_EQ(lines_of(table.to_string({.width = 14}))[1], "..@example.net");
+  EXPECT_EQ(lines_of(table.to_string({.width = 10}))[1], "..@examp..");
+}
+
 TEST(Table, ColoursDoNotCountAsWidth) {
   Table table({{"STATE"}, {"X"}});
   table.add({Table::Cell("ok", Colour::Green), "x"});
