@@ -14,6 +14,8 @@ namespace {
 constexpr std::string_view kFold = "\r\n\t";
 constexpr std::size_t kMaxLineBytes = 70;  ///< with the tab as eight columns a line stays below 78 (RFC 5322, 2.1.1)
 
+constexpr std::size_t kBase64LineBytes = 64;  ///< a multiple of four leaves no stray "=" on the last line
+
 /// RFC 6376 section 5.4.1, RFC 8058 section 4 (List-Unsubscribe and its -Post must be covered), and Feedback-ID, which
 /// Gmail believes only when it is signed. Return-Path and Received change on the way and stay out.
 constexpr std::array<std::string_view, 16> kSignedFields = {"From",
@@ -73,13 +75,9 @@ std::string signature_field_end(std::int64_t unix_seconds, std::string_view sign
 }
 
 void append_signature_value(std::string_view base64, std::string& field) {
-  constexpr std::size_t kFirst = kMaxLineBytes - 3;  // "\tb="
-  constexpr std::size_t kNext = kMaxLineBytes - 1;
-  for (std::size_t at = 0; at < base64.size();) {
-    const std::size_t length = at == 0 ? kFirst : kNext;
+  for (std::size_t at = 0; at < base64.size(); at += kBase64LineBytes) {
     if (at > 0) field += kFold;
-    field += base64.substr(at, length);
-    at += length;
+    field += base64.substr(at, kBase64LineBytes);
   }
   field += "\r\n";
 }
