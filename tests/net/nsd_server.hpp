@@ -14,13 +14,11 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char** environ;
 
 namespace danki::net::test {
 
@@ -82,16 +80,20 @@ class NsdServer {
   void start() {
     const std::string conf = folder_ / "nsd.conf";
     const std::string log = folder_ / "nsd.log";
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
-    std::string program = "nsd", foreground = "-d", option = "-c", file = conf;
-    std::array<char*, 5> arguments{program.data(), foreground.data(), option.data(), file.data(), nullptr};
+    const pid_t parent = ::getpid();
+    pid_ = ::fork();
+    if (pid_ < 0) throw std::runtime_error("fork");
+    if (pid_ > 0) return;
+    // It must not outlive a test that crashes.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) ::_exit(1);
+    const int file = ::open(log.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    ::dup2(file, STDERR_FILENO);
     // Daemons live in sbin, which is not on everyone's PATH.
-    int failed = posix_spawnp(&pid_, "nsd", &actions, nullptr, arguments.data(), environ);
-    if (failed != 0) failed = posix_spawn(&pid_, "/usr/sbin/nsd", &actions, nullptr, arguments.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (failed != 0) throw std::runtime_error("cannot start nsd (Debian package nsd)");
+    ::execlp("nsd", "nsd", "-d", "-c", conf.c_str(), nullptr);
+    ::execl("/usr/sbin/nsd", "nsd", "-d", "-c", conf.c_str(), nullptr);
+    ::dprintf(STDERR_FILENO, "cannot start nsd (Debian package nsd)\n");
+    ::_exit(127);
   }
 
   /// Asks for the zone's SOA until an answer comes.
@@ -109,7 +111,7 @@ class NsdServer {
     const sockaddr_in address = loopback(port_);
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     bool ready = false;
-    while (!ready && std::chrono::steady_clock::now() < deadline && ::waitpid(pid_, nullptr, WNOHANG) == 0) {
+    while (!ready && std::chrono::steady_clock::now() < deadline && is_running()) {
       ::sendto(probe, question.data(), question.size(), 0, reinterpret_cast<const sockaddr*>(&address), sizeof address);
       std::array<char, 512> reply;
       // An answer with records: NSD may listen before it has read its zones.
@@ -117,6 +119,11 @@ class NsdServer {
     }
     ::close(probe);
     return ready;
+  }
+
+  bool is_running() {
+    if (::waitpid(pid_, nullptr, WNOHANG) == pid_) pid_ = -1;
+    return pid_ > 0;
   }
 
   void kill_and_wait() {
