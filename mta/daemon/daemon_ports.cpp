@@ -1,6 +1,6 @@
 #include "mta/daemon/daemon_ports.hpp"
 
-#include "mta/daemon/version.hpp"
+#include "base/version.hpp"
 
 #include <future>
 

@@ -2,11 +2,11 @@
 #include "admin/server.hpp"
 #include "base/io_threads.hpp"
 #include "base/log.hpp"
+#include "base/version.hpp"
 #include "config/config.hpp"
 #include "mta/daemon/daemon_ports.hpp"
 #include "mta/daemon/reloader.hpp"
 #include "mta/daemon/signals.hpp"
-#include "mta/daemon/version.hpp"
 #include "queue/repair.hpp"
 
 #include <cstdio>
