@@ -1,12 +1,12 @@
+#include "admin/bearer_tokens.hpp"
 #include "config/config.hpp"
 #include "config/sections.hpp"
 
 #include <algorithm>
-#include <functional>
-#include <map>
 #include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace danki::config {
 
@@ -19,6 +19,34 @@ std::string Problems::to_string() const {
   return all;
 }
 
+fs::path Draft::path(const std::string& written) const {
+  fs::path given(written);
+  return given.is_absolute() || written.empty() ? given : folder / given;
+}
+
+void Draft::define(TableReader& table, const std::string& kind, const std::string& name) {
+  if (name.empty()) return;  // told already
+  std::string_view key = kind == "listener" ? "address" : "name";
+  // Names stand in keys of the spool and in log lines.
+  if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; })) {
+    table.problem(key, "must not hold control characters");
+  }
+  auto [first, is_new] = places[kind].emplace(name, table.where(key));
+  if (!is_new)
+    table.problem(key, fmt::format("{} is already the {} of another {}, at {}", name, key, kind, first->second));
+}
+
+void Draft::refer(TableReader& table, std::string_view key, const std::string& kind, const std::string& name) {
+  references.push_back({.where = table.where(key), .key = table.name(key), .kind = kind, .name = name});
+}
+
+void Draft::refer_all(TableReader& table, std::string_view key, const std::string& kind,
+                      const std::vector<PlacedText>& names) {
+  for (const PlacedText& name : names) {
+    references.push_back({.where = name.where, .key = table.name(key), .kind = kind, .name = name.value});
+  }
+}
+
 void read_admin(Draft& draft, TableReader& table) {
   draft.config.admin.socket = table.text("socket", "/run/danki/admin.sock");
   if (!draft.config.admin.socket.empty()) draft.config.admin.socket = draft.path(draft.config.admin.socket.string());
@@ -28,15 +56,21 @@ void read_admin(Draft& draft, TableReader& table) {
   } else {
     draft.config.admin.socket_mode = static_cast<unsigned>(std::stoul(mode, nullptr, 8));
   }
-  draft.config.admin.listen = table.text("listen", "");
-  if (!draft.config.admin.listen.empty() && !parse_endpoint(draft.config.admin.listen)) {
-    table.problem("listen",
-                  fmt::format("\"{}\" is no address with port; write \"127.0.0.1:8025\"", draft.config.admin.listen));
-  }
+  std::string listen = table.text("listen", "");
   std::string token_file = table.text("token_file", "");
-  if (!token_file.empty()) draft.config.admin.token_file = draft.path(token_file);
-  if (!draft.config.admin.listen.empty() && token_file.empty())
+  if (!listen.empty() && !parse_endpoint(listen)) {
+    table.problem("listen", fmt::format("\"{}\" is no address with port; write \"127.0.0.1:8025\"", listen));
+  }
+  if (!listen.empty() && token_file.empty()) {
     table.problem("listen", "needs token_file: TCP is open to every program on the network");
+  }
+  if (!token_file.empty()) {
+    draft.config.admin.token_file = draft.path(token_file);
+    auto tokens = admin::BearerTokens::load(draft.config.admin.token_file);
+    if (!tokens) table.problem("token_file", tokens.error().message());
+    if (listen.empty()) table.warn("token_file", "is not used: listen is not set");
+  }
+  draft.config.admin.listen = std::move(listen);
   table.finish();
 }
 
@@ -59,37 +93,89 @@ void read_log(Draft& draft, TableReader& table) {
   table.finish();
 }
 
+namespace {
+
+void check_references(Draft& draft) {
+  for (const Reference& reference : draft.references) {
+    if (draft.places[reference.kind].contains(reference.name)) continue;
+    draft.problems.lines.push_back(fmt::format("{}: {}: there is no [[{}]] named \"{}\"", reference.where,
+                                               reference.key, reference.kind, reference.name));
+  }
+}
+
+/// A tenant that nobody can be.
+void warn_of_closed_doors(Draft& draft) {
+  for (const auto& [name, tenant] : draft.config.submission.tenants) {
+    const auto& listeners = draft.config.submission.listeners;
+    bool trusted = std::any_of(listeners.begin(), listeners.end(),
+                               [&](const auto& listener) { return listener.tenant_for_trusted == name; });
+    if (!tenant.password_hashes.empty() || trusted) continue;
+    draft.config.warnings.push_back(
+        fmt::format("{}: tenant.password_hash: is missing, and no listener trusts a network as \"{}\": it cannot send",
+                    draft.places["tenant"][name], name));
+  }
+}
+
+void warn_of_idle_sources(Draft& draft) {
+  std::set<std::string> used;
+  for (const auto& [name, pool] : draft.config.delivery.pools) {
+    used.insert(pool.sources.begin(), pool.sources.end());
+    used.insert(pool.standby.begin(), pool.standby.end());
+  }
+  for (const auto& [name, source] : draft.config.delivery.sources) {
+    if (used.contains(name)) continue;
+    draft.config.warnings.push_back(fmt::format("{}: source.name: \"{}\" is in no [[pool]]; nothing leaves from it",
+                                                draft.places["source"][name], name));
+  }
+}
+
+/// Our own addresses, as far as the file tells them: an MX host that is one of them leads back to us. Only a listener
+/// on port 25 is met by following MX records.
+void note_own_addresses(Config& config) {
+  constexpr std::uint16_t kSmtpPort = 25;
+  std::vector<boost::asio::ip::address>& own = config.delivery.own_addresses;
+  bool everywhere = false;
+  for (const submission::ListenerOptions& listener : config.submission.listeners) {
+    if (listener.address.port() != kSmtpPort) continue;
+    everywhere = everywhere || listener.address.address().is_unspecified();
+    if (!listener.address.address().is_unspecified()) own.push_back(listener.address.address());
+  }
+  if (!everywhere) return;
+  for (const auto& [name, source] : config.delivery.sources) {
+    if (source.address) own.push_back(*source.address);
+    if (source.public_address) own.push_back(*source.public_address);
+  }
+}
+
+}  // namespace
+
 void check_whole(Draft& draft) {
   Config& config = draft.config;
   std::vector<std::string>& problems = draft.problems.lines;
-  std::string file = config.file.filename().string();
   auto missing = [&](bool empty, std::string_view table) {
-    if (empty)
-      problems.push_back(
-          fmt::format("{}:1:1: {}: is missing; a configuration needs at least one [[{}]]", file, table, table));
+    if (!empty) return;
+    problems.push_back(fmt::format("{}:1:1: {}: is missing; a configuration needs at least one [[{}]]",
+                                   config.file.string(), table, table));
   };
   missing(config.submission.listeners.empty(), "listener");
   missing(config.submission.tenants.empty(), "tenant");
   missing(config.delivery.sources.empty(), "source");
   missing(config.delivery.pools.empty(), "pool");
-  for (const auto& [where, pool] : draft.pool_users) {
-    if (!config.delivery.pools.contains(pool))
-      problems.push_back(fmt::format("{}: there is no [[pool]] named \"{}\"", where, pool));
-  }
-  for (const submission::ListenerOptions& listener : config.submission.listeners) {
-    if (!listener.tenant_for_trusted.empty() && !config.submission.tenants.contains(listener.tenant_for_trusted)) {
-      problems.push_back(fmt::format("{}:1:1: listener.tenant_for_trusted: there is no [[tenant]] named \"{}\"", file,
-                                     listener.tenant_for_trusted));
-    }
-  }
+  check_references(draft);
   auto keys = dkim::KeyRing::load(config.dkim);
   if (keys) {
     config.keys = *keys;
   } else if (problems.empty()) {
-    problems.push_back(fmt::format("{}:1:1: dkim: {}", file, keys.error().message()));
+    // Each key was read before: somebody changes the files at this moment.
+    problems.push_back(fmt::format("{}:1:1: dkim: {}", config.file.string(), keys.error().message()));
+  }
+  if (problems.empty()) {
+    warn_of_closed_doors(draft);
+    warn_of_idle_sources(draft);
   }
   config.submission.hostname = config.hostname;
   config.delivery.hostname = config.hostname;
+  note_own_addresses(config);
   config.spool.directory = config.data_dir / "spool";
   if (config.events.directory.empty()) config.events.directory = config.data_dir / "events";
 }
@@ -112,30 +198,36 @@ constexpr Section kSections[] = {
 };
 
 /// Tables of the design that later rooms obey: accepted, named as without effect.
-constexpr std::string_view kLater[] = {"reputation",  "dnsbl",   "warmup", "bounce",
-                                       "suppression", "webhook", "alerts", "alert"};
+struct LaterSection {
+  std::string_view name;
+  bool repeated;
+};
+constexpr LaterSection kLater[] = {{"reputation", false},  {"dnsbl", false},  {"warmup", false}, {"bounce", false},
+                                   {"suppression", false}, {"webhook", true}, {"alerts", false}, {"alert", true}};
 
 void parse_file(const fs::path& file, const std::string& shown, std::vector<toml::table>& roots, Problems& problems) {
   std::error_code failed;
   if (!fs::is_regular_file(file, failed)) {
-    problems.lines.push_back(
-        fmt::format("{}: cannot be read: {}", file.string(), failed ? failed.message() : "not a file"));
+    problems.lines.push_back(fmt::format("{}: cannot be read: {}", shown, failed ? failed.message() : "it is no file"));
     return;
   }
   try {
     toml::table root = toml::parse_file(file.string());
     roots.push_back(std::move(root));
   } catch (const toml::parse_error& error) {
-    problems.lines.push_back(fmt::format("{}:{}:{}: {}", shown, error.source().begin.line, error.source().begin.column,
-                                         error.description()));
+    const toml::source_position& at = error.source().begin;
+    std::string position = at.line > 0 ? fmt::format(":{}:{}", at.line, at.column) : "";
+    problems.lines.push_back(fmt::format("{}{}: {}", shown, position, error.description()));
   }
 }
 
 std::vector<fs::path> included_files(const fs::path& directory, Problems& problems, const std::string& where) {
   std::vector<fs::path> files;
   std::error_code failed;
-  for (const auto& entry : fs::directory_iterator(directory, failed)) {
-    if (entry.path().extension() == ".toml") files.push_back(entry.path());
+  for (fs::directory_iterator entry(directory, failed), end; !failed && entry != end; entry.increment(failed)) {
+    // Editors leave hidden files beside the one they change.
+    const fs::path& path = entry->path();
+    if (path.extension() == ".toml" && !path.filename().string().starts_with('.')) files.push_back(path);
   }
   if (failed) problems.lines.push_back(fmt::format("{}: include: {}: {}", where, directory.string(), failed.message()));
   std::sort(files.begin(), files.end());
@@ -163,7 +255,7 @@ void read_section(Draft& draft, const Section& section, const std::vector<toml::
           wrong("must be a table");
           continue;
         }
-        TableReader reader(*table, std::string(section.name), draft.problems);
+        TableReader reader(*table, std::string(section.name), draft.problems, draft.config.warnings);
         section.read(draft, reader);
       }
     } else if (const toml::table* table = node->as_table()) {
@@ -172,7 +264,7 @@ void read_section(Draft& draft, const Section& section, const std::vector<toml::
         continue;
       }
       seen = true;
-      TableReader reader(*table, std::string(section.name), draft.problems);
+      TableReader reader(*table, std::string(section.name), draft.problems, draft.config.warnings);
       section.read(draft, reader);
     } else {
       wrong(fmt::format("must be written [{}]", section.name));
@@ -180,20 +272,53 @@ void read_section(Draft& draft, const Section& section, const std::vector<toml::
   }
   if (!seen && section.name == "node") {
     draft.problems.lines.push_back(
-        fmt::format("{}:1:1: node: is missing; [node] must name the hostname", draft.config.file.filename().string()));
+        fmt::format("{}:1:1: node: is missing; [node] must name the hostname", draft.config.file.string()));
   }
+}
+
+/// Names each key of a table that nothing obeys yet, or the table itself if it is empty.
+void warn_later(Draft& draft, const toml::node& node, const std::string& where, const std::string& name) {
+  std::size_t before = draft.config.warnings.size();
+  if (const toml::table* table = node.as_table()) {
+    for (const auto& [key, value] : *table)
+      warn_later(draft, value, place(key.source()), fmt::format("{}.{}", name, key.str()));
+  } else if (const toml::array* array = node.as_array(); array && array->is_array_of_tables()) {
+    for (const toml::node& element : *array) warn_later(draft, element, place(element.source()), name);
+  }
+  if (draft.config.warnings.size() == before)
+    draft.config.warnings.push_back(fmt::format("{}: {}: has no effect yet", where, name));
+}
+
+std::string all_names() {
+  std::vector<std::string_view> names{"include"};
+  for (const Section& section : kSections) names.push_back(section.name);
+  for (const LaterSection& section : kLater) names.push_back(section.name);
+  std::sort(names.begin(), names.end());
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 void check_names(Draft& draft, const toml::table& root, bool main_file) {
   for (const auto& [key, node] : root) {
-    auto is_section = [&](const Section& section) { return section.name == key.str(); };
-    if (std::any_of(std::begin(kSections), std::end(kSections), is_section)) continue;
-    if (main_file && key.str() == "include") continue;
-    if (std::find(std::begin(kLater), std::end(kLater), key.str()) != std::end(kLater)) {
-      draft.config.warnings.push_back(fmt::format("{}: {}: has no effect yet", place(key.source()), key.str()));
-      continue;
+    auto is_it = [&](const auto& section) { return section.name == key.str(); };
+    std::string where = place(key.source());
+    auto wrong = [&](const std::string& what) {
+      draft.problems.lines.push_back(fmt::format("{}: {}: {}", where, key.str(), what));
+    };
+    if (std::any_of(std::begin(kSections), std::end(kSections), is_it)) continue;
+    auto later = std::find_if(std::begin(kLater), std::end(kLater), is_it);
+    if (later != std::end(kLater)) {
+      const toml::array* array = node.as_array();
+      if (later->repeated ? array && array->is_array_of_tables() : node.is_table()) {
+        warn_later(draft, node, where, std::string(key.str()));
+      } else {
+        wrong(later->repeated ? fmt::format("must be written [[{}]]: there may be several", key.str())
+                              : fmt::format("must be written [{}]", key.str()));
+      }
+    } else if (key.str() == "include") {
+      if (!main_file) wrong("may stand in the main file only");
+    } else {
+      wrong("unknown key; allowed are " + all_names());
     }
-    draft.problems.lines.push_back(fmt::format("{}: {}: unknown key", place(key.source()), key.str()));
   }
 }
 

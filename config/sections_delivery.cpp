@@ -10,55 +10,69 @@ namespace danki::config {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
+namespace {
+
+std::optional<asio::ip::address> address(TableReader& table, std::string_view key, const std::string& written) {
+  boost::system::error_code failed;
+  auto parsed = asio::ip::make_address(written, failed);
+  if (!failed) return parsed;
+  table.problem(
+      key, fmt::format("\"{}\" is no IPv4 or IPv6 address{}", written, key == "address" ? " and not \"any\"" : ""));
+  return std::nullopt;
+}
+
+}  // namespace
+
 void read_source(Draft& draft, TableReader& table) {
   delivery::SourceOptions source;
   source.name = table.required_text("name");
-  auto address = [&](std::string_view key, const std::string& written) -> std::optional<asio::ip::address> {
-    boost::system::error_code failed;
-    auto parsed = asio::ip::make_address(written, failed);
-    if (!failed) return parsed;
-    table.problem(
-        key, fmt::format("\"{}\" is no IPv4 or IPv6 address{}", written, key == "address" ? " and not \"any\"" : ""));
-    return std::nullopt;
-  };
+  draft.define(table, "source", source.name);
   std::string written = table.required_text("address");
-  if (!written.empty() && written != "any") source.address = address("address", written);
-  if (table.has("public_address")) source.public_address = address("public_address", table.text("public_address", ""));
+  if (!written.empty() && written != "any") source.address = address(table, "address", written);
+  if (table.has("public_address")) {
+    source.public_address = address(table, "public_address", table.required_text("public_address"));
+  }
+  if (source.address && source.public_address && source.address->is_v4() != source.public_address->is_v4()) {
+    table.problem("public_address", "is of another family than address; both must be IPv4 or both IPv6");
+  }
+  for (const auto& [name, other] : draft.config.delivery.sources) {
+    if (source.address && other.address == source.address)
+      table.warn("address", fmt::format("{} is also the address of \"{}\": receivers see one source", written, name));
+  }
   source.weight = table.real("weight", 1, 0.001, 1000);
   source.ehlo = table.text("ehlo", "");
   if (!source.ehlo.empty()) {
-    auto normal = mail::normalise_domain(source.ehlo);
-    if (!normal)
+    if (auto normal = mail::normalise_domain(source.ehlo)) {
+      source.ehlo = *normal;
+    } else {
       table.problem("ehlo", fmt::format("\"{}\" is no host name: {}", source.ehlo, normal.error().message()));
+    }
   }
   table.finish();
-  if (source.name.empty()) return;
   std::string name = source.name;
-  if (!draft.config.delivery.sources.emplace(name, std::move(source)).second) {
-    table.problem("name", fmt::format("\"{}\" is already another source's", name));
-  }
+  draft.config.delivery.sources.emplace(std::move(name), std::move(source));
 }
 
 void read_pool(Draft& draft, TableReader& table) {
   delivery::PoolOptions pool;
   pool.name = table.required_text("name");
-  pool.sources = table.texts("sources");
-  pool.standby = table.texts("standby");
-  if (pool.sources.empty()) table.problem("sources", "is missing or empty; a pool needs at least one source");
-  auto check = [&](std::string_view key, const std::vector<std::string>& names) {
-    for (const std::string& name : names) {
-      if (!draft.config.delivery.sources.contains(name))
-        table.problem(key, fmt::format("there is no [[source]] named \"{}\"", name));
+  draft.define(table, "pool", pool.name);
+  std::map<std::string, std::string> seen;
+  auto read = [&](std::string_view key, std::vector<std::string>& into) {
+    std::vector<PlacedText> names = table.placed_texts(key);
+    draft.refer_all(table, key, "source", names);
+    for (auto& [name, where] : names) {
+      auto [first, is_new] = seen.emplace(name, where);
+      if (!is_new) table.problem_at(where, key, fmt::format("\"{}\" is already listed at {}", name, first->second));
+      into.push_back(std::move(name));
     }
   };
-  check("sources", pool.sources);
-  check("standby", pool.standby);
+  read("sources", pool.sources);
+  read("standby", pool.standby);
+  if (pool.sources.empty()) table.problem("sources", "is missing or empty; a pool needs at least one source");
   table.finish();
-  if (pool.name.empty()) return;
   std::string name = pool.name;
-  if (!draft.config.delivery.pools.emplace(name, std::move(pool)).second) {
-    table.problem("name", fmt::format("\"{}\" is already another pool's", name));
-  }
+  draft.config.delivery.pools.emplace(std::move(name), std::move(pool));
 }
 
 void read_dkim(Draft& draft, TableReader& table) {
@@ -75,6 +89,12 @@ void read_dkim(Draft& draft, TableReader& table) {
   }
   key.domain = *normal;
   key.key_file = draft.path(file);
+  std::string identity = fmt::format("{} of {}", key.selector, key.domain);
+  auto [first, is_new] = draft.places["dkim"].emplace(identity, table.where("selector"));
+  if (!is_new) {
+    table.problem("selector", fmt::format("{} is already used at {}", identity, first->second));
+    return;
+  }
   // Loaded here alone so that a bad file is told with its place; the ring of all is made at the end.
   auto loaded = dkim::KeyRing::load({key});
   if (!loaded) {
@@ -82,7 +102,7 @@ void read_dkim(Draft& draft, TableReader& table) {
     return;
   }
   for (const std::string& warning : (*loaded)->warnings()) {
-    draft.config.warnings.push_back(table.where("key_file") + ": dkim.key_file: " + warning);
+    table.warn("key_file", warning);
   }
   draft.config.dkim.push_back(std::move(key));
 }
@@ -98,6 +118,16 @@ void read_route(Draft& draft, TableReader& table) {
                     route.next_hop));
   }
   table.finish();
+  if (!route.match.empty()) {
+    if (auto pattern = parse_pattern(route.match)) {
+      route.match = *pattern;
+    } else {
+      table.problem("match",
+                    fmt::format("\"{}\" is no domain; write \"example.net\", \"*.example.net\" or \"*\"", route.match));
+    }
+    auto [first, is_new] = draft.places["route"].emplace(route.match, table.where("match"));
+    if (!is_new) table.problem("match", fmt::format("\"{}\" has its route at {} already", route.match, first->second));
+  }
   draft.config.submission.routed_domains.push_back(route.match);
   draft.config.delivery.routes.push_back(std::move(route));
 }
@@ -108,6 +138,15 @@ void read_shaping(Draft& draft, TableReader& table) {
   shaping.site = table.text("site", "");
   shaping.provider = table.text("provider", "");
   shaping.source = table.text("source", "");
+  if (!shaping.domain.empty()) {
+    if (auto pattern = parse_pattern(shaping.domain)) {
+      shaping.domain = *pattern;
+    } else {
+      table.problem("domain", fmt::format("\"{}\" is no domain; write \"example.net\", \"*.example.net\" or \"*\"",
+                                          shaping.domain));
+    }
+  }
+  if (!shaping.source.empty()) draft.refer(table, "source", "source", shaping.source);
   shaping.per =
       static_cast<delivery::ShapingPer>(table.choice("per", {"path", "source-provider", "site", "provider"}, 0));
   shaping.connections = table.count_setting("connections");
@@ -127,17 +166,10 @@ void read_shaping(Draft& draft, TableReader& table) {
         static_cast<delivery::AddressFamily>(table.choice("address_family", {"any", "ipv4", "ipv6"}, 0))};
   }
   shaping.where = table.where();
-  // Says so rather than let an operator believe in a limit that is not kept.
-  for (std::string_view key :
-       {"provider", "per", "connection_rate", "rate", "one_domain_per_transaction", "chunking", "address_family"}) {
-    bool harmless =
-        (key == "per" && shaping.per == delivery::ShapingPer::Path) ||
-        (key == "rate" && shaping.rate.kind == delivery::Setting<delivery::Rate>::Kind::None) ||
-        (key == "connection_rate" && shaping.connection_rate.kind == delivery::Setting<delivery::Rate>::Kind::None);
-    if (table.has(key) && !harmless) {
-      draft.config.warnings.push_back(fmt::format("{}: shaping.{}: has no effect yet", table.where(key), key));
-    }
-  }
+  table.no_effect_yet("provider", "no provider is known, so this table fits no mail");
+  table.no_effect_yet("per", "numbers are counted over the path");
+  for (std::string_view key : {"connection_rate", "rate", "chunking", "address_family"}) table.no_effect_yet(key);
+  table.no_effect_yet("one_domain_per_transaction", "a transaction has recipients of one domain");
   table.finish();
   draft.config.delivery.shaping.push_back(std::move(shaping));
 }
@@ -153,9 +185,7 @@ void read_delivery(Draft& draft, TableReader& table) {
   submission.bulk_expiry = seconds(table.duration("bulk_expiry", submission.bulk_expiry, 1s, 30 * 24h));
   options.bulk_share = table.real("bulk_share", options.bulk_share, 0, 1);
   options.eightbit_convert = table.choice("eightbit", {"convert", "bounce"}, 0) == 0;
-  if (table.has("eightbit"))
-    draft.config.warnings.push_back(table.where("eightbit") +
-                                    ": delivery.eightbit: has no effect yet; 8-bit mail is sent as it is");
+  table.no_effect_yet("eightbit", "8-bit mail is sent as it is");
   options.sign_max_age = seconds(table.duration("sign_max_age", options.sign_max_age, 60s, 30 * 24h));
   options.shutdown_grace = table.duration("shutdown_grace", options.shutdown_grace, 0s, 1h);
   options.allow_private_mx = table.flag("allow_private_mx", false);
@@ -167,21 +197,20 @@ void read_delivery(Draft& draft, TableReader& table) {
 
 void read_auth(Draft& draft, TableReader& table) {
   draft.config.delivery.send_unsigned = table.choice("missing_key", {"refuse", "send_unsigned"}, 0) == 1;
-  std::size_t gate = table.choice("gate", {"reject", "warn", "off"}, 0);
-  if (table.has("gate") && gate != 2)
-    draft.config.warnings.push_back(table.where("gate") +
-                                    ": auth.gate: has no effect yet; only a missing DKIM key refuses");
+  table.choice("gate", {"reject", "warn", "off"}, 0);
+  table.no_effect_yet("gate", "only a missing DKIM key refuses");
   table.finish();
 }
 
 void read_dns(Draft& draft, TableReader& table) {
-  draft.config.dns.servers = table.texts("servers");
-  for (const std::string& server : draft.config.dns.servers) {
+  for (const auto& [server, where] : table.placed_texts("servers")) {
     boost::system::error_code failed;
     asio::ip::make_address(server, failed);
     if (failed && !parse_endpoint(server)) {
-      table.problem("servers", fmt::format("\"{}\" is no server; write \"127.0.0.1:53\" or \"[::1]:53\"", server));
+      table.problem_at(where, "servers",
+                       fmt::format("\"{}\" is no server; write \"127.0.0.1:53\" or \"[::1]:53\"", server));
     }
+    draft.config.dns.servers.push_back(server);
   }
   draft.config.dns.timeout = table.duration("timeout", draft.config.dns.timeout, 100ms, 60s);
   draft.config.dns.tries = static_cast<int>(table.number("tries", draft.config.dns.tries, 1, 10));

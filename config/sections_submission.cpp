@@ -2,65 +2,70 @@
 #include "config/sections.hpp"
 #include "mail/address.hpp"
 
-#include <charconv>
+#include <algorithm>
 
 #include <fmt/format.h>
 
 namespace danki::config {
 
-namespace asio = boost::asio;
 using namespace std::chrono_literals;
-
-std::filesystem::path Draft::path(const std::string& written) const {
-  std::filesystem::path given(written);
-  return given.is_absolute() || written.empty() ? given : folder / given;
-}
-
-std::optional<asio::ip::tcp::endpoint> parse_endpoint(const std::string& text) {
-  auto colon = text.rfind(':');
-  if (colon == std::string::npos) return std::nullopt;
-  std::string host = text.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  unsigned port = 0;
-  const char* first = text.data() + colon + 1;
-  const char* last = text.data() + text.size();
-  auto [end, error] = std::from_chars(first, last, port);
-  if (error != std::errc() || end != last || first == last || port > 65535) return std::nullopt;
-  boost::system::error_code failed;
-  auto address = asio::ip::make_address(host, failed);
-  if (failed) return std::nullopt;
-  return asio::ip::tcp::endpoint(address, static_cast<std::uint16_t>(port));
-}
 
 namespace {
 
-/// "10.0.0.0/8", "2001:db8::/32", or one address.
-std::optional<submission::Network> parse_network(const std::string& text) {
-  boost::system::error_code failed;
-  if (text.find('/') == std::string::npos) {
-    auto address = asio::ip::make_address(text, failed);
-    if (failed) return std::nullopt;
-    if (address.is_v4()) return asio::ip::network_v4(address.to_v4(), 32);
-    return asio::ip::network_v6(address.to_v6(), 128);
-  }
-  auto v4 = asio::ip::make_network_v4(text, failed);
-  if (!failed) return v4.canonical();
-  auto v6 = asio::ip::make_network_v6(text, failed);
-  if (!failed) return v6.canonical();
-  return std::nullopt;
-}
-
 std::vector<submission::Network> networks(TableReader& table, std::string_view key) {
   std::vector<submission::Network> found;
-  for (const std::string& written : table.texts(key)) {
+  for (const auto& [written, where] : table.placed_texts(key)) {
     if (auto network = parse_network(written)) {
       found.push_back(*network);
     } else {
-      table.problem(
-          key, fmt::format("\"{}\" is no network; write \"192.0.2.0/24\", \"2001:db8::/32\" or one address", written));
+      table.problem_at(
+          where, key,
+          fmt::format("\"{}\" is no network; write \"192.0.2.0/24\", \"2001:db8::/32\" or one address", written));
     }
   }
   return found;
+}
+
+void read_listener_tls(Draft& draft, TableReader& table, submission::ListenerOptions& listener) {
+  listener.tls = static_cast<submission::ListenerTls>(table.choice("tls", {"none", "starttls", "implicit"}, 1));
+  listener.certificate = draft.path(table.text("certificate", "")).string();
+  listener.private_key = draft.path(table.text("private_key", "")).string();
+  if (listener.tls == submission::ListenerTls::None) {
+    if (!listener.certificate.empty()) table.warn("certificate", "is not used: tls is \"none\"");
+    return;
+  }
+  if (listener.certificate.empty()) table.problem("certificate", "is missing; TLS needs one, or set tls = \"none\"");
+  if (listener.private_key.empty()) table.problem("private_key", "is missing; TLS needs one, or set tls = \"none\"");
+  if (listener.certificate.empty() || listener.private_key.empty()) return;
+  if (auto context = net::server_tls_context(listener.certificate, listener.private_key)) {
+    listener.tls_context = *context;
+  } else {
+    table.problem("certificate", context.error().message());
+  }
+}
+
+void check_who_may_send(TableReader& table, const submission::ListenerOptions& listener) {
+  if (!table.clean()) return;
+  bool trusts = !listener.trusted_networks.empty();
+  if (trusts && listener.tenant_for_trusted.empty()) {
+    table.problem("trusted_networks", "needs tenant_for_trusted: mail from there must belong to a tenant");
+  } else if (!trusts && !listener.tenant_for_trusted.empty()) {
+    table.warn("tenant_for_trusted", "is not used: trusted_networks is empty");
+  }
+  if (listener.tls == submission::ListenerTls::None && !listener.auth_without_tls && !trusts) {
+    table.problem("tls",
+                  "is \"none\", so without auth_without_tls = true nobody can authenticate, and trusted_networks is "
+                  "empty: nobody could send");
+  }
+  for (const submission::Network& proxy : listener.proxy_protocol_from) {
+    for (const submission::Network& trusted : listener.trusted_networks) {
+      if (!overlap(proxy, trusted)) continue;
+      // What a proxy sends on its own account would be relayed, and a proxy that forgets its header would open the
+      // door.
+      table.problem("trusted_networks", "holds an address of proxy_protocol_from; a proxy's address is never trusted");
+      return;
+    }
+  }
 }
 
 }  // namespace
@@ -76,6 +81,7 @@ void read_node(Draft& draft, TableReader& table) {
     }
   }
   std::string data_dir = table.text("data_dir", "/var/lib/danki");
+  if (data_dir.empty()) table.problem("data_dir", "must not be empty; write a directory like \"/var/lib/danki\"");
   draft.config.data_dir = draft.path(data_dir);
   table.finish();
 }
@@ -83,47 +89,28 @@ void read_node(Draft& draft, TableReader& table) {
 void read_listener(Draft& draft, TableReader& table) {
   submission::ListenerOptions listener;
   std::string address = table.required_text("address");
-  if (!address.empty()) {
-    if (auto endpoint = parse_endpoint(address)) {
-      listener.address = *endpoint;
-      for (const auto& other : draft.config.submission.listeners) {
-        if (other.address == *endpoint && endpoint->port() != 0)
-          table.problem("address", fmt::format("{} is already another listener's", address));
-      }
-    } else {
-      table.problem("address",
-                    fmt::format("\"{}\" is no address with port; write \"0.0.0.0:587\" or \"[::]:587\"", address));
-    }
+  if (auto endpoint = parse_endpoint(address)) {
+    listener.address = *endpoint;
+    // Port 0 is a different one each time.
+    if (endpoint->port() != 0)
+      draft.define(table, "listener", fmt::format("{} port {}", endpoint->address().to_string(), endpoint->port()));
+  } else if (!address.empty()) {
+    table.problem("address",
+                  fmt::format("\"{}\" is no address with port; write \"0.0.0.0:587\" or \"[::]:587\"", address));
   }
-  listener.tls = static_cast<submission::ListenerTls>(table.choice("tls", {"none", "starttls", "implicit"}, 1));
-  listener.certificate = draft.path(table.text("certificate", "")).string();
-  listener.private_key = draft.path(table.text("private_key", "")).string();
+  read_listener_tls(draft, table, listener);
   listener.require_auth = table.flag("require_auth", true);
   listener.auth_without_tls = table.flag("auth_without_tls", false);
   listener.trusted_networks = networks(table, "trusted_networks");
   listener.tenant_for_trusted = table.text("tenant_for_trusted", "");
+  if (!listener.tenant_for_trusted.empty()) {
+    draft.refer(table, "tenant_for_trusted", "tenant", listener.tenant_for_trusted);
+  }
   listener.proxy_protocol_from = networks(table, "proxy_protocol_from");
   listener.check_recipient_domain = table.flag("check_recipient_domain", true);
   listener.long_lines = static_cast<submission::LongLines>(table.choice("long_lines", {"refuse", "encode"}, 0));
-  if (listener.tls != submission::ListenerTls::None) {
-    if (listener.certificate.empty()) table.problem("certificate", "is missing; TLS needs one, or set tls = \"none\"");
-    if (listener.private_key.empty()) table.problem("private_key", "is missing; TLS needs one, or set tls = \"none\"");
-    if (!listener.certificate.empty() && !listener.private_key.empty()) {
-      auto context = net::server_tls_context(listener.certificate, listener.private_key);
-      if (context) {
-        listener.tls_context = *context;
-      } else {
-        table.problem("certificate", context.error().message());
-      }
-    }
-  }
-  if (!listener.trusted_networks.empty() && listener.tenant_for_trusted.empty()) {
-    table.problem("trusted_networks", "needs tenant_for_trusted: mail from there must belong to a tenant");
-  }
-  if (listener.long_lines == submission::LongLines::Encode) {
-    draft.config.warnings.push_back(table.where("long_lines") +
-                                    ": listener.long_lines: \"encode\" has no effect yet; long lines are refused");
-  }
+  table.no_effect_yet("long_lines", "long lines are refused");
+  check_who_may_send(table, listener);
   table.finish();
   draft.config.submission.listeners.push_back(std::move(listener));
 }
@@ -131,24 +118,37 @@ void read_listener(Draft& draft, TableReader& table) {
 void read_tenant(Draft& draft, TableReader& table) {
   submission::TenantOptions tenant;
   tenant.name = table.required_text("name");
+  draft.define(table, "tenant", tenant.name);
   tenant.klass =
       table.choice("class", {"transactional", "bulk"}, 0) == 0 ? mail::MailClass::Transactional : mail::MailClass::Bulk;
-  tenant.password_hashes = table.texts("password_hash");
-  for (const std::string& hash : tenant.password_hashes) {
-    if (!hash.starts_with('$'))
-      table.problem("password_hash",
-                    "must hold crypt(5) hashes, like those of mkpasswd; one does not begin with \"$\"");
+  for (const auto& [hash, where] : table.placed_texts("password_hash")) {
+    // What is written is not repeated: it may be the password itself.
+    if (hash.starts_with('$')) {
+      tenant.password_hashes.push_back(hash);
+    } else {
+      table.problem_at(where, "password_hash", "is no crypt(5) hash; write one that mkpasswd made, like \"$y$...\"");
+    }
   }
   tenant.pool = table.required_text("pool");
-  tenant.pools = table.texts("pools");
-  if (!tenant.pool.empty()) draft.pool_users.emplace_back(table.where("pool") + ": tenant.pool", tenant.pool);
-  for (const std::string& pool : tenant.pools)
-    draft.pool_users.emplace_back(table.where("pools") + ": tenant.pools", pool);
-  tenant.domains = table.texts("domains");
-  if (tenant.domains.empty())
+  if (!tenant.pool.empty()) draft.refer(table, "pool", "pool", tenant.pool);
+  std::vector<PlacedText> pools = table.placed_texts("pools");
+  draft.refer_all(table, "pools", "pool", pools);
+  for (PlacedText& pool : pools) tenant.pools.push_back(std::move(pool.value));
+  std::vector<PlacedText> domains = table.placed_texts("domains");
+  if (domains.empty()) {
     table.problem(
         "domains",
         "is missing or empty; list the From domains this tenant may use, like [\"example.com\", \".example.com\"]");
+  }
+  for (const auto& [written, where] : domains) {
+    if (auto pattern = parse_pattern(written)) {
+      tenant.domains.push_back(std::move(*pattern));
+    } else {
+      table.problem_at(
+          where, "domains",
+          fmt::format("\"{}\" is no domain; write \"example.com\", or \".example.com\" for its sub-domains", written));
+    }
+  }
   tenant.allow_null_sender = table.flag("allow_null_sender", false);
   if (auto rate = table.rate("rate")) {
     tenant.rate_per_second = rate->count * 1000.0 / static_cast<double>(rate->per.count());
@@ -156,14 +156,10 @@ void read_tenant(Draft& draft, TableReader& table) {
   }
   tenant.dsn_to_sender = table.choice("dsn", {"sender", "event"}, 0) == 0;
   tenant.weight = table.real("weight", 1, 0.001, 1000);
-  if (table.has("weight"))
-    draft.config.warnings.push_back(table.where("weight") + ": tenant.weight: has no effect yet; tenants take turns");
+  table.no_effect_yet("weight", "tenants take turns");
   table.finish();
-  if (tenant.name.empty()) return;
   std::string name = tenant.name;
-  if (!draft.config.submission.tenants.emplace(name, std::move(tenant)).second) {
-    table.problem("name", fmt::format("\"{}\" is already another tenant's", name));
-  }
+  draft.config.submission.tenants.emplace(std::move(name), std::move(tenant));
 }
 
 void read_limits(Draft& draft, TableReader& table) {
@@ -179,6 +175,9 @@ void read_limits(Draft& draft, TableReader& table) {
   count("errors", limits.errors, 1, 10'000);
   limits.idle = table.duration("idle", limits.idle, 1s, 24h);
   limits.memory_bytes = table.size("memory", limits.memory_bytes, 16ull << 20, 1ull << 40);
+  if (table.has("message_size") && table.has("memory") && limits.message_bytes > limits.memory_bytes) {
+    table.problem("memory", "is below message_size: the largest messages could never be received");
+  }
   count("auth_failures", limits.auth_failures, 1, 10'000);
   queue::SpoolOptions& spool = draft.config.spool;
   spool.body_memory_bytes = table.size("body_memory", spool.body_memory_bytes, 1ull << 20, 1ull << 40);

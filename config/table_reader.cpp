@@ -1,6 +1,7 @@
 #include "config/table_reader.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace danki::config {
 
@@ -9,8 +10,38 @@ std::string place(const toml::source_region& source) {
   return fmt::format("{}:{}:{}", file, source.begin.line, source.begin.column);
 }
 
-TableReader::TableReader(const toml::table& table, std::string path, Problems& problems)
-    : table_(table), path_(std::move(path)), problems_(problems) {}
+namespace {
+
+constexpr std::chrono::seconds kShortestStep{1};
+constexpr std::chrono::seconds kLongestStep{30 * 24 * 3600};
+
+template <std::size_t N>
+std::string in_largest_unit(std::uint64_t value, const std::pair<std::uint64_t, const char*> (&units)[N]) {
+  for (const auto& [factor, name] : units) {
+    if (value >= factor && value % factor == 0) return fmt::format("{}{}", value / factor, name);
+  }
+  return fmt::format("{}{}", value, units[N - 1].second);
+}
+
+std::string duration_text(std::chrono::milliseconds value) {
+  return in_largest_unit(static_cast<std::uint64_t>(value.count()),
+                         {{86'400'000, "d"}, {3'600'000, "h"}, {60'000, "m"}, {1000, "s"}, {1, "ms"}});
+}
+
+std::string size_text(std::uint64_t value) {
+  return in_largest_unit(
+      value, {{1ull << 40, "TiB"}, {1ull << 30, "GiB"}, {1ull << 20, "MiB"}, {1ull << 10, "KiB"}, {1, "B"}});
+}
+
+}  // namespace
+
+TableReader::TableReader(const toml::table& table, std::string path, Problems& problems,
+                         std::vector<std::string>& warnings)
+    : table_(table),
+      path_(std::move(path)),
+      problems_(problems),
+      problems_before_(problems.lines.size()),
+      warnings_(warnings) {}
 
 std::string TableReader::where() const {
   return place(table_.source());
@@ -21,9 +52,24 @@ std::string TableReader::where(std::string_view key) const {
   return node ? place(node->source()) : where();
 }
 
+std::string TableReader::name(std::string_view key) const {
+  return key.empty() ? path_ : fmt::format("{}.{}", path_, key);
+}
+
 void TableReader::problem(std::string_view key, const std::string& what) {
-  std::string name = path_.empty() ? std::string(key) : key.empty() ? path_ : fmt::format("{}.{}", path_, key);
-  problems_.lines.push_back(fmt::format("{}: {}: {}", where(key), name, what));
+  problem_at(where(key), key, what);
+}
+
+void TableReader::problem_at(const std::string& where, std::string_view key, const std::string& what) {
+  problems_.lines.push_back(fmt::format("{}: {}: {}", where, name(key), what));
+}
+
+void TableReader::warn(std::string_view key, const std::string& what) {
+  warnings_.push_back(fmt::format("{}: {}: {}", where(key), name(key), what));
+}
+
+void TableReader::no_effect_yet(std::string_view key, std::string_view instead) {
+  if (has(key)) warn(key, fmt::format("has no effect yet{}{}", instead.empty() ? "" : "; ", instead));
 }
 
 bool TableReader::has(std::string_view key) const {
@@ -54,9 +100,9 @@ std::string TableReader::required_text(std::string_view key) {
     problem(key, "is missing; a string is required");
     return {};
   }
-  std::string found = text(key, {});
-  if (found.empty()) problem(key, "must not be empty");
-  return found;
+  auto found = value<std::string>(key, "a string");
+  if (found && found->empty()) problem(key, "must not be empty");
+  return found.value_or(std::string());
 }
 
 bool TableReader::flag(std::string_view key, bool fallback) {
@@ -76,8 +122,8 @@ std::int64_t TableReader::number(std::string_view key, std::int64_t fallback, st
 double TableReader::real(std::string_view key, double fallback, double low, double high) {
   const toml::node* node = take(key);
   if (!node) return fallback;
-  auto found = node->value<double>();
-  if (!found || *found < low || *found > high) {
+  auto found = node->is_number() ? node->value<double>() : std::nullopt;
+  if (!found || !(*found >= low && *found <= high)) {  // so written, nan is refused too
     problem(key, fmt::format("must be a number from {} to {}", low, high));
     return fallback;
   }
@@ -94,8 +140,8 @@ std::chrono::milliseconds TableReader::duration(std::string_view key, std::chron
     return fallback;
   }
   if (*found < low || *found > high) {
-    problem(key, fmt::format("\"{}\" is out of range; allowed are {} s to {} s", *written, low.count() / 1000.0,
-                             high.count() / 1000.0));
+    problem(key, fmt::format("\"{}\" is out of range; allowed are \"{}\" to \"{}\"", *written, duration_text(low),
+                             duration_text(high)));
     return fallback;
   }
   return *found;
@@ -108,17 +154,21 @@ std::vector<std::chrono::seconds> TableReader::durations(std::string_view key,
     return fallback;
   }
   std::vector<std::chrono::seconds> found;
-  for (const std::string& written : texts(key)) {
+  std::size_t before = problems_.lines.size();
+  for (const auto& [written, where] : placed_texts(key)) {
     auto step = parse_duration(written);
-    if (!step || *step < std::chrono::seconds(1)) {
-      problem(key, fmt::format("\"{}\" is no duration of at least 1s; write a number and s, m, h or d, like \"5m\"",
-                               written));
-      return fallback;
+    if (step && *step >= kShortestStep && *step <= kLongestStep) {
+      found.push_back(std::chrono::duration_cast<std::chrono::seconds>(*step));
+    } else {
+      problem_at(
+          where, key,
+          fmt::format("\"{}\" is no duration from \"1s\" to \"30d\"; write a number and s, m, h or d, like \"5m\"",
+                      written));
     }
-    found.push_back(std::chrono::duration_cast<std::chrono::seconds>(*step));
   }
+  if (problems_.lines.size() > before) return fallback;
   if (found.empty()) {
-    problem(key, "must name at least one step; the last one repeats");
+    problem(key, "must name at least one step, like [\"5m\", \"1h\"]; the last one repeats");
     return fallback;
   }
   return found;
@@ -133,7 +183,8 @@ std::uint64_t TableReader::size(std::string_view key, std::uint64_t fallback, st
     return fallback;
   }
   if (*found < low || *found > high) {
-    problem(key, fmt::format("\"{}\" is out of range; allowed are {} to {} bytes", *written, low, high));
+    problem(key, fmt::format("\"{}\" is out of range; allowed are \"{}\" to \"{}\"", *written, size_text(low),
+                             size_text(high)));
     return fallback;
   }
   return *found;
@@ -150,22 +201,29 @@ std::optional<delivery::Rate> TableReader::rate(std::string_view key) {
   return found;
 }
 
-std::vector<std::string> TableReader::texts(std::string_view key, std::vector<std::string> fallback) {
+std::vector<PlacedText> TableReader::placed_texts(std::string_view key) {
+  std::vector<PlacedText> found;
   const toml::node* node = take(key);
-  if (!node) return fallback;
+  if (!node) return found;
   const toml::array* array = node->as_array();
   if (!array) {
     problem(key, "must be a list of strings, like [\"a\", \"b\"]");
-    return fallback;
+    return found;
   }
-  std::vector<std::string> found;
   for (const toml::node& element : *array) {
+    std::string where = place(element.source());
     if (auto written = element.value_exact<std::string>()) {
-      found.push_back(std::move(*written));
+      found.push_back({std::move(*written), std::move(where)});
     } else {
-      problem(key, "must hold strings only");
+      problem_at(where, key, "must hold strings only, like [\"a\", \"b\"]");
     }
   }
+  return found;
+}
+
+std::vector<std::string> TableReader::texts(std::string_view key) {
+  std::vector<std::string> found;
+  for (PlacedText& text : placed_texts(key)) found.push_back(std::move(text.value));
   return found;
 }
 
@@ -215,8 +273,7 @@ delivery::Setting<bool> TableReader::flag_setting(std::string_view key) {
 void TableReader::finish() {
   for (const auto& [key, node] : table_) {
     if (asked_.contains(key.str())) continue;
-    std::string name = path_.empty() ? std::string(key.str()) : fmt::format("{}.{}", path_, key.str());
-    problems_.lines.push_back(fmt::format("{}: {}: unknown key", place(key.source()), name));
+    problem_at(place(key.source()), key.str(), fmt::format("unknown key; allowed are {}", fmt::join(asked_, ", ")));
   }
 }
 

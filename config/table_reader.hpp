@@ -16,15 +16,23 @@
 
 namespace danki::config {
 
+/// One string of a list, with its own place.
+struct PlacedText {
+  std::string value;
+  std::string where;
+};
+
 /// One TOML table being read: hands out checked values, remembers which keys were asked for, and reports the others.
 /// Every problem goes to one list, with the place it was found at; reading goes on, so that an operator sees all of
 /// them at once.
 class TableReader {
  public:
   /// `path` names the table in messages: "listener", "dkim". The table outlives the reader.
-  TableReader(const toml::table& table, std::string path, Problems& problems);
+  TableReader(const toml::table& table, std::string path, Problems& problems, std::vector<std::string>& warnings);
 
   bool has(std::string_view key) const;
+  /// No problem was found in this table so far: only then is it worth comparing its values.
+  bool clean() const { return problems_.lines.size() == problems_before_; }
   std::string text(std::string_view key, std::string fallback);
   std::string required_text(std::string_view key);
   bool flag(std::string_view key, bool fallback);
@@ -36,7 +44,8 @@ class TableReader {
   std::uint64_t size(std::string_view key, std::uint64_t fallback, std::uint64_t low, std::uint64_t high);
   /// nullopt: the key is absent or "none".
   std::optional<delivery::Rate> rate(std::string_view key);
-  std::vector<std::string> texts(std::string_view key, std::vector<std::string> fallback = {});
+  std::vector<std::string> texts(std::string_view key);
+  std::vector<PlacedText> placed_texts(std::string_view key);
   /// The index of the word given; reports the allowed ones otherwise.
   std::size_t choice(std::string_view key, std::initializer_list<std::string_view> words, std::size_t fallback);
 
@@ -48,8 +57,15 @@ class TableReader {
   /// The table's own place, and a key's value's place, as "file:line:column".
   std::string where() const;
   std::string where(std::string_view key) const;
+  /// "listener.address"
+  std::string name(std::string_view key) const;
   void problem(std::string_view key, const std::string& what);
-  /// Reports the keys nobody asked for. `known` are further ones that are allowed here.
+  void problem_at(const std::string& where, std::string_view key, const std::string& what);
+  void warn(std::string_view key, const std::string& what);
+  /// Says so where the file has the key, rather than let an operator believe in what does not happen. `instead` is what
+  /// happens.
+  void no_effect_yet(std::string_view key, std::string_view instead = {});
+  /// Reports the keys nobody asked for.
   void finish();
 
  private:
@@ -60,6 +76,8 @@ class TableReader {
   const toml::table& table_;
   std::string path_;
   Problems& problems_;
+  std::size_t problems_before_;
+  std::vector<std::string>& warnings_;
   std::set<std::string, std::less<>> asked_;
 };
 

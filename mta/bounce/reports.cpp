@@ -1,5 +1,7 @@
 #include "mta/bounce/reports.hpp"
 
+#include "base/utf8.hpp"
+
 namespace danki::bounce {
 
 std::optional<queue::NewMessage> compose_report(const queue::Message& message, std::string_view content,
@@ -18,8 +20,8 @@ std::optional<queue::NewMessage> compose_report(const queue::Message& message, s
   report.content = mail::build_dsn(request);
   mail::Envelope& envelope = report.envelope;
   envelope.recipients.push_back({.address = about.reverse_path, .orcpt = {}, .notify = mail::kNotifyNever});
-  envelope.body = mail::BodyType::EightBitMime;
-  envelope.smtputf8 = about.reverse_path.needs_smtputf8();
+  envelope.body = is_ascii(report.content) ? mail::BodyType::SevenBit : mail::BodyType::EightBitMime;
+  envelope.smtputf8 = mail::needs_smtputf8(request);
   envelope.tenant = about.tenant;
   envelope.klass = about.klass;
   envelope.pool = about.pool;
