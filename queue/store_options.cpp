@@ -1,10 +1,14 @@
 #include "queue/store_options.hpp"
 
+#include "base/log.hpp"
 #include "queue/store.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 
 #include <rocksdb/cache.h>
+#include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/table_properties_collectors.h>
@@ -20,6 +24,26 @@ constexpr std::uint64_t kMinBlobBytes =
 // disk back.
 constexpr std::size_t kDeletionWindow = 1024;
 constexpr std::size_t kDeletionTrigger = 512;
+
+/// What RocksDB has to say goes to the program's log. Its own log file lies on the disk of the spool: when a write to
+/// it fails, the next line trips an assertion (RocksDB 7.8, WritableFileWriter::seen_error), so a full disk would end
+/// the process.
+class DatabaseLog final : public rocksdb::Logger {
+ public:
+  DatabaseLog() : Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
+  using Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    Logv(rocksdb::InfoLogLevel::INFO_LEVEL, format, arguments);
+  }
+  void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
+    if (level < GetInfoLogLevel() || level == rocksdb::InfoLogLevel::HEADER_LEVEL) return;
+    const bool is_error = level >= rocksdb::InfoLogLevel::ERROR_LEVEL;
+    if (!is_error && !log::enabled(log::Level::Debug)) return;
+    std::array<char, 512> text{};
+    std::vsnprintf(text.data(), text.size(), format, arguments);
+    log::write(is_error ? log::Level::Warn : log::Level::Debug, "the spool's database says", {{"text", text.data()}});
+  }
+};
 
 /// Three quarters of the memory for memtables, the rest for blocks: the queue is written far more often than read.
 std::size_t memtable_bytes(const SpoolOptions& options) {
@@ -104,9 +128,8 @@ DatabaseOptions database_options(const SpoolOptions& options, rocksdb::Env* env)
   db.avoid_unnecessary_blocking_io = true;
   db.delete_obsolete_files_period_micros = 60ull * 1000 * 1000;
 
+  db.info_log = std::make_shared<DatabaseLog>();
   db.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  db.max_log_file_size = 4 << 20;
-  db.keep_log_file_num = 4;
   db.stats_dump_period_sec = 0;
   db.stats_persist_period_sec = 0;
   return result;
