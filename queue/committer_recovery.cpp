@@ -79,6 +79,7 @@ rocksdb::Status Committer::bring_back() {
       const auto status = store_.resume();
       if (status.ok() || status.IsNoSpace()) return status;
     }
+    if (const auto status = store_.try_disk(); !status.ok()) return status;  // as above
   }
   if (const auto opened = store_.reopen(); !opened) {
     log::error("the spool cannot be opened again", {{"error", opened.error().message()}});

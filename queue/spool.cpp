@@ -131,6 +131,14 @@ std::size_t Spool::unrecorded() const {
   return impl_->committer.counters().unrecorded;
 }
 
+std::size_t Spool::max_unrecorded() const {
+  return impl_->options.max_unrecorded_outcomes;
+}
+
+bool Spool::write_fails() const {
+  return impl_->committer.counters().failing;
+}
+
 Result<MessagePtr> Spool::load(MessageId id) {
   return impl_->registry->load(
       id, [&] { return impl_->reading([&](const Store::Reading& reading) { return read_message(reading, id); }); });

@@ -112,6 +112,10 @@ class Spool {
   Refusal refusal() const;
   /// Outcomes handed to record() and not yet in the database.
   std::size_t unrecorded() const;
+  /// How many of them there may be (SpoolOptions); whoever takes mail for delivery keeps to it.
+  std::size_t max_unrecorded() const;
+  /// The last write failed and none has succeeded since. Cheap; any thread.
+  bool write_fails() const;
 
   /// The live object of `id`, or one read from disk (progress and stored signature included, content not). Error
   /// no_such_file_or_directory if gone.

@@ -219,6 +219,13 @@ std::uint64_t Store::memtable_bytes() const {
   return bytes;
 }
 
+rocksdb::Status Store::try_disk() {
+  const std::string path = (options_.directory / "probe").string();
+  const auto status = rocksdb::WriteStringToFile(env_, std::string(4096, 'x'), path, true);
+  env_->DeleteFile(path).PermitUncheckedError();
+  return status;
+}
+
 Result<void> Store::reopen() {
   {
     std::unique_lock lock(gate_mutex_);

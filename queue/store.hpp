@@ -71,6 +71,8 @@ class Store {
   /// does), only reopening helps.
   bool log_failed() const { return log_failed_; }
   std::uint64_t memtable_bytes() const;
+  /// Does the disk take a new file, its content and its name?
+  rocksdb::Status try_disk();
   /// Closes and opens again; blocks readers meanwhile. What reached the log before is there again.
   Result<void> reopen();
   /// nullopt in a new database.

@@ -38,6 +38,12 @@ using IoTask = std::move_only_function<void()>;
 
 }  // namespace
 
+Scheduler::Limits scheduler_limits(const queue::Spool& spool) {
+  Scheduler::Limits limits;
+  limits.max_unrecorded = spool.max_unrecorded();
+  return limits;
+}
+
 struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   /// The connections of one I/O thread, and the way to it.
   struct Io {
@@ -58,7 +64,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
         clock(clock_),
         options(options_),
         random(random_seed()),
-        scheduler(*this, clock_, random, options_, Scheduler::Limits{}),
+        scheduler(*this, clock_, random, options_, scheduler_limits(spool_)),
         workers("delivery-disk", kWorkers, kMaxWork),
         prepare_stage(
             static_cast<unsigned>(threads.size()), spool_, events_, clock_, prepare_options(*options_, std::move(keys)),
@@ -312,6 +318,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
 
   void event(events::Event record) override { events.append(std::move(record)); }
 
+  bool recording_fails() const override { return spool.write_fails(); }
   bool can_bind(const asio::ip::address& address) override {
     asio::ip::tcp::endpoint endpoint(address, 0);
     int fd = ::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC, 0);

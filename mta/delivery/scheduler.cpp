@@ -504,6 +504,7 @@ void Scheduler::lease(Connection& connection, const std::string& pool) {
     connection.leased.insert(item->id);
     ++connection.taken;
     ++site.in_flight;
+    ++in_flight_;
     work.push_back({.item = item->id, .message = item->message, .recipients = item->entry.recipients});
   }
   if (!work.empty()) ports_.assign(connection.id, std::move(work));
@@ -547,6 +548,7 @@ void Scheduler::on_report(AttemptReport report) {
   Path& path = *connection.path;
   Site& site = *path.site;
   --site.in_flight;
+  --in_flight_;
   if (Item* item = lanes_.find(report.item)) settle(*item, connection, report);
   if (!report.failure) {
     refill(connection);
@@ -602,6 +604,7 @@ void Scheduler::on_closed(ConnectionId id) {
   std::set<ItemId> unstarted = std::exchange(found->second.leased, {});
   for (auto it = unstarted.rbegin(); it != unstarted.rend(); ++it) {
     --site.in_flight;
+    --in_flight_;
     if (Item* item = lanes_.find(*it)) return_item(*item);
   }
   forget(found->second);
@@ -638,17 +641,28 @@ void Scheduler::finish(Item& item, JudgedAttempt judged, Source* source, Site* s
 }
 
 void Scheduler::on_applied(const std::vector<AppliedAttempt>& attempts) {
-  bool was_saturated = saturated();
   for (const AppliedAttempt& attempt : attempts) {
     --recording_;
     if (Item* item = lanes_.find(attempt.item)) lanes_.finish(*item, attempt.remaining);
   }
-  if (was_saturated && !saturated()) {
-    for (const auto& [name, site] : sites_.sites()) mark(*site);
-    for (auto& [id, connection] : connections_) {
-      if (connection.connected && !connection.idle && !connection.closing && connection.leased.empty())
-        refill(connection);
-    }
+}
+
+/// No more may be taken: too many outcomes wait for the spool. While it cannot write, what is on its way counts too, as
+/// each of it will become such an outcome; otherwise slow receivers would keep mail from the others.
+bool Scheduler::saturated() {
+  const bool is_full = recording_ >= limits_.max_unrecorded ||
+                       (recording_ + in_flight_ >= limits_.max_unrecorded && ports_.recording_fails());
+  held_back_ = held_back_ || is_full;
+  return is_full;
+}
+
+void Scheduler::resume() {
+  held_back_ = false;
+  if (saturated()) return;
+  for (const auto& [name, site] : sites_.sites()) mark(*site);
+  for (auto& [id, connection] : connections_) {
+    if (connection.connected && !connection.idle && !connection.closing && connection.leased.empty())
+      refill(connection);
   }
 }
 
@@ -667,6 +681,7 @@ void Scheduler::expire_ready(TimePoint now) {
 
 void Scheduler::run() {
   TimePoint now = clock_.now();
+  if (held_back_) resume();
   if (now >= next_sweep_) {
     next_sweep_ = now + kSweepEvery;
     expire_ready(now);

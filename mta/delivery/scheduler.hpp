@@ -144,7 +144,8 @@ class Scheduler {
   void pull(Source& source, const std::string& reason);
   void check_pulled(TimePoint now);
   void expire_ready(TimePoint now);
-  bool saturated() const { return recording_ >= limits_.max_unrecorded; }
+  bool saturated();
+  void resume();
   JudgeOptions judge_options() const { return {&options_->transactional_retries, &options_->bulk_retries}; }
 
   SchedulerPorts& ports_;
@@ -166,6 +167,8 @@ class Scheduler {
   std::vector<std::pair<ItemId, queue::MessageId>> to_load_;
   std::set<std::pair<TimePoint, ItemId>> reload_at_;  // loads that failed
   std::size_t recording_ = 0;
+  std::size_t in_flight_ = 0;                                 // leased, at all sites
+  bool held_back_ = false;                                    // mail was left waiting because of saturated()
   std::set<std::pair<TimePoint, std::string>> site_wakes_;    // sites whose paths open again
   std::set<std::pair<TimePoint, std::string>> domain_wakes_;  // domains to resolve again
   TimePoint next_sweep_{};

@@ -82,6 +82,8 @@ class SchedulerPorts {
   virtual bool can_bind(const boost::asio::ip::address& address) = 0;
   /// True if the message needs no preparation (nothing to sign, or already signed well).
   virtual bool is_prepared(const queue::Message& message) = 0;
+  /// True while the spool cannot record outcomes. Cheap.
+  virtual bool recording_fails() const { return false; }
 };
 
 }  // namespace danki::delivery
