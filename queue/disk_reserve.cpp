@@ -29,6 +29,9 @@ void DiskReserve::check(bool may_make) {
   std::uint64_t free = 0;
   if (files_.GetFreeSpace(options_.directory.string(), {}, &free, nullptr).ok()) free_bytes_ = free;
   if (!held_ && may_make && options_.reserve_file_bytes > 0) make();
+  // Others on this disk need space too, the event log first: what it cannot write is lost. The spool's own log was
+  // allocated ahead, so a write of ours may fail much later.
+  if (free_bytes_ < options_.reserve_file_bytes / 2) release();
 }
 
 void DiskReserve::make() {

@@ -10,13 +10,13 @@
 namespace danki::queue {
 
 /// Watches the free space of the spool's disk and holds the reserve file: space given up when the disk is full, so that
-/// outcomes can still be recorded. One thread checks, any may ask.
+/// outcomes can still be recorded, in the spool and in the event log beside it. One thread checks, any may ask.
 class DiskReserve {
  public:
   DiskReserve(const SpoolOptions& options, rocksdb::FileSystem& files) : options_(options), files_(files) {}
 
-  /// Looks at the disk; makes the reserve file when it is missing and there is room for it beside the reserve.
-  /// `may_make` false: only looks.
+  /// Looks at the disk; makes the reserve file when it is missing and there is room for it beside the reserve,
+  /// gives it up when hardly anything is free. `may_make` false: only looks.
   void check(bool may_make);
   /// Gives the file's space back to the disk. True if there was one.
   bool release();

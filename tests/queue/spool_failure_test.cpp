@@ -272,7 +272,7 @@ TEST_F(SpoolFailureTest, HoldsAReserveFileOfRealBlocksAndGivesItUp) {
   files().set_fault([&](Operation o, const std::string&) {
     return o == Operation::Append && std::filesystem::exists(path) ? IOStatus::NoSpace("injected") : IOStatus::OK();
   });
-  files().set_free_space(0);
+  files().set_free_space(3 << 20);
   ASSERT_TRUE(comes_true([&] { return spool->refusal() == Refusal::DiskReserve; }));
   EXPECT_EQ(try_accept(make_message({"a.test"})).error().code, Errc::DiskReserve);
   EXPECT_TRUE(std::filesystem::exists(path)) << "nothing failed yet";
@@ -291,6 +291,11 @@ TEST_F(SpoolFailureTest, HoldsAReserveFileOfRealBlocksAndGivesItUp) {
   files().set_free_space(std::nullopt);
   ASSERT_TRUE(comes_true([&] { return std::filesystem::exists(path); }));
   accept(make_message({"a.test"}));
+
+  // With hardly anything left it is given up before a write of ours fails: the event log needs space as well.
+  files().set_free_space(1 << 20);
+  ASSERT_TRUE(comes_true([&] { return !std::filesystem::exists(path); }));
+  EXPECT_FALSE(spool->stats().write_failing);
 }
 
 TEST_F(SpoolFailureTest, DiskBelowTheReserveRefusesFromTheStart) {
@@ -364,14 +369,16 @@ TEST_F(SpoolDamageTest, ATornTailIsCut) {
     std::string_view name;
     std::function<void(const std::string& log, std::uint64_t last_record)> damage;
   };
-  for (const Case& c : {Case{"cut short", [](auto&log, auto at) { std::filesystem::resize_file(log, at + 500); }},
-                        Case{"cut in the header", [](auto&log, auto at) { std::filesystem::resize_file(log, at + 3); }},
-                        Case{"zeros", [](auto&log, auto at) { overwrite(log, at + 100, std::string(1000, '\0')); }},
-                        Case{"garbage", [](auto&log, auto at) { overwrite(log, at + 700, "garbage"); }},
-                        Case{"all zeros", [](auto&log, auto at) {
-                               const auto size = std::filesystem::file_size(log);
-                               overwrite(log, at, std::string(size - at, '\0'));
-                             }}}) {
+  for (const Case& c :
+       {Case{"cut short", [](auto&log, auto at) { std::filesystem::resize_file(log, at + 500); }},
+        Case{"zeros over its begin", [](auto&log, auto at) { overwrite(log, at, std::string(100, '\0')); }},
+        Case{"cut in the header", [](auto&log, auto at) { std::filesystem::resize_file(log, at + 3); }},
+        Case{"zeros", [](auto&log, auto at) { overwrite(log, at + 100, std::string(1000, '\0')); }},
+        Case{"garbage", [](auto&log, auto at) { overwrite(log, at + 700, "garbage"); }},
+        Case{"all zeros", [](auto&log, auto at) {
+               const auto size = std::filesystem::file_size(log);
+               overwrite(log, at, std::string(size - at, '\0'));
+             }}}) {
     SCOPED_TRACE(c.name);
     std::filesystem::remove_all(options.directory);
     const auto stored = fill(20);
