@@ -38,6 +38,11 @@ class Backlog(unittest.TestCase):
         rows = rows["messages"] if isinstance(rows, dict) else rows
         return {(row["id"], row["domain"]): row for row in rows}
 
+    def moved(self, before, after):
+        """What is gone, or due at another time without having been tried."""
+        return [key for key, row in before.items() if key not in after or
+                after[key]["attempts"] == row["attempts"] and after[key]["next_attempt_at"] != row["next_attempt_at"]]
+
     def test_memory_is_bounded_and_due_times_are_kept(self):
         self.relay.start()
         load = Load(self.folder, self.relay, "00000001", MESSAGES, "--sessions", "20")
@@ -55,8 +60,7 @@ class Backlog(unittest.TestCase):
         self.assertEqual(self.relay.terminate()[0], 0)
         banner = self.relay.start()
         after = self.listing()
-        moved = [key for key, row in before.items() if key not in after or
-                 (after[key]["attempts"] == row["attempts"] and after[key]["next_attempt_at"] != row["next_attempt_at"])]
+        moved = self.moved(before, after)
         first_due = min(moment(row["next_attempt_at"]) for row in before.values())
         say(f"{MESSAGES} deferred: RssAnon at most {peak:.0f} MiB; banner {banner:.2f} s after the start, "
             f"RssAnon {self.relay.rss_anon_mib():.0f} MiB; due times that moved {len(moved)}")
@@ -82,8 +86,7 @@ class Backlog(unittest.TestCase):
         self.relay.kill()
         banner = self.relay.start()
         after = self.listing()
-        moved = [key for key, row in before.items() if key not in after or
-                 (after[key]["attempts"] == row["attempts"] and after[key]["next_attempt_at"] != row["next_attempt_at"])]
+        moved = self.moved(before, after)
         say(f"after kill -9: banner {banner:.2f} s after the start; due times that moved {len(moved)}")
         self.assertLess(banner, BANNER_S)
         self.assertEqual(moved[:5], [])
@@ -99,7 +102,8 @@ class Backlog(unittest.TestCase):
         begin = time.monotonic()
         self.relay.danki("queue", "retry", "--all")
         self.relay.drained(180)
-        say(f"retried by hand: drained in {time.monotonic() - begin:.1f} s, RssAnon {self.relay.rss_anon_mib():.0f} MiB")
+        took = time.monotonic() - begin
+        say(f"retried by hand: drained in {took:.1f} s, RssAnon {self.relay.rss_anon_mib():.0f} MiB")
         self.assertLess(self.relay.rss_anon_mib(), MAX_MIB)
 
 
