@@ -108,10 +108,10 @@ LogScanner::Fragment LogScanner::next_fragment() {
   const auto type = static_cast<unsigned char>(header[6]);
   if (type == 0 && length == 0) {
     // Space that was allocated ahead and never written reads as zeros: the end, unless something follows.
-    const std::uint64_t begin = fragment_offset_;
-    const bool is_end = only_zeros_follow();
-    fragment_offset_ = begin;
-    return is_end ? Fragment::End : Fragment::Bad;
+    const std::uint64_t block = block_offset_;
+    if (only_zeros_follow()) return Fragment::End;
+    if (block_offset_ == block) at_ = block_.size();
+    return Fragment::Bad;
   }
   const bool fits = kHeaderBytes + length <= block_.size() - at_;
   if (!fits || type < 1 || type > 4 ||
