@@ -105,6 +105,13 @@ class Outcomes(harness.EndToEnd):
         self.assertEqual(sorted(e["to"] for e in relay.events("bounced")), ["bad@inbox.test", harness.SENDER])
         self.assertEqual(self.receiver.messages(), [])
 
+    def test_success_is_reported_where_the_next_host_will_not(self):  # RFC 3461 section 5.2.2
+        relay = self.world('[[announce]]\nlisten = "127.0.0.2"\nwithout = ["DSN"]\n')
+        relay.send("good@inbox.test", rcpt_options=["NOTIFY=SUCCESS"])
+        _, (recipient,), _ = self.report()
+        self.assertEqual((recipient["Final-Recipient"], recipient["Action"], recipient["Status"][:2]),
+                         ("rfc822; good@inbox.test", "relayed", "2."))
+
     def test_dsn_as_events_only(self):
         relay = self.world(rule("rcpt", "reply", rcpt="bad@*", reply="550 5.1.1 no such user"), tenant='dsn = "event"')
         relay.send("bad@inbox.test")
@@ -245,6 +252,46 @@ class Outcomes(harness.EndToEnd):
         self.assertLess(time.monotonic() - started, 4)
         relay.wait_event("delivered", 21)
         self.assertEqual(len(self.receiver.recipients()), 21)
+
+    def test_receivers_with_few_extensions_get_the_same_octets(self):
+        few = '[[announce]]\nlisten = "{}"\nwithout = [{}]\nwith = [{}]\n'
+        relay = self.world(few.format("127.0.0.2", '"PIPELINING", "SIZE", "DSN", "ENHANCEDSTATUSCODES"', ""),
+                           rule("ehlo", "reply", listen="127.0.0.3", reply="502 5.5.1 what is EHLO?"),
+                           few.format("127.0.0.4", "", '"CHUNKING"'))
+        content = harness.message(body=b"dots\r\n.\r\n..\r\n" * 500)
+        for recipient in ("a@inbox.test", "b@example.com", "c@other.example"):
+            relay.send([recipient, "x" + recipient], content, options=[f"SIZE={len(content)}", "RET=HDRS"])
+        for message in self.receiver.wait(3):
+            self.assertEqual(message["violations"], [])
+            self.assert_arrived_unchanged(message["content"], content)
+        self.assertEqual(len(self.receiver.recipients()), 6)
+
+    def test_connections_are_used_again_as_often_as_allowed(self):
+        relay = self.world(shaping="connections = 1\nmessages_per_connection = 4")
+        for number in range(12):
+            relay.send(f"n{number}@inbox.test")
+        messages = self.receiver.wait(12)
+        self.assertEqual(max(message["message_on_connection"] for message in messages), 4)
+        self.assertGreaterEqual(len({message["connection"] for message in messages}), 3)
+
+    def test_tls_that_fails_is_left_out_unless_it_is_required(self):
+        cert, key = harness.certificate()
+        (self.folder / "mx.pem").write_text(cert)
+        (self.folder / "mx.key").write_text(key)
+        self.receiver = harness.Receiver(
+            self, rule("starttls", "reply", listen="127.0.0.3", reply="454 4.7.0 no TLS now") +
+            rule("starttls", "drop", listen="127.0.0.4"), listen=["127.0.0.2-127.0.0.5"],
+            options=["--certificate", self.folder / "mx.pem", "--key", self.folder / "mx.key"])
+        routes = {f"d{n}.test": f"127.0.0.{n}:{self.receiver.port}" for n in (2, 3, 4, 5)}
+        relay = harness.Danki(self, routes, delivery=FAST, more='[[shaping]]\ndomain = "d5.test"\ntls = "require"\n')
+        for number in (2, 3, 4, 5):
+            relay.send(f"a@d{number}.test")
+        relay.wait_event("delivered", 3)
+        versions = {m["to"][0]: (m["tls"] or {}).get("version") for m in self.receiver.messages()}
+        self.assertEqual(versions, {"a@d2.test": "TLSv1.3", "a@d3.test": None, "a@d4.test": None})
+        harness.until(lambda: [e for e in relay.events("path_state") if e["site"].startswith("127.0.0.5")],
+                      "the certificate that nobody signed is not believed")
+        self.assertEqual([m["to"] for m in relay.queued()], ["a@d5.test"])
 
     def test_a_receiver_that_is_not_there_yet(self):
         port = harness.free_port("127.0.0.2")
