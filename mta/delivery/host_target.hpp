@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -10,6 +11,7 @@ namespace danki::delivery {
 struct HostTarget {
   std::string name;
   boost::asio::ip::tcp::endpoint endpoint;
+  std::uint16_t preference = 0;  ///< of the MX record
 };
 
 }  // namespace danki::delivery

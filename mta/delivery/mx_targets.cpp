@@ -256,7 +256,7 @@ MxTargets choose_targets(const TargetQuery& query, std::vector<ResolvedHost> hos
 
   put_in_order(hosts, query.seed);
   std::vector<ResolvedHost> allowed = hosts;
-  if (!query.allow_private) drop_from_ourselves_on(query, allowed);
+  drop_from_ourselves_on(query, allowed);
   bool any_address = false;
   bool any_forbidden = allowed.size() < hosts.size();
   for (const ResolvedHost& host : allowed) {
@@ -267,7 +267,8 @@ MxTargets choose_targets(const TargetQuery& query, std::vector<ResolvedHost> hos
         continue;
       }
       if (!is_of_family(address, query.family) || chosen.targets.size() == kMaxMxAddresses) continue;
-      chosen.targets.push_back({.name = host.host.name, .endpoint = {address, query.port}});
+      chosen.targets.push_back(
+          {.name = host.host.name, .endpoint = {address, query.port}, .preference = host.host.preference});
     }
   }
   chosen.status = Status::Ok;

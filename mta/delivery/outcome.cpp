@@ -42,7 +42,7 @@ events::Event event_for(const queue::Message& message, const mail::Recipient& re
   event.mx_ip = context.mx_ip;
   event.tls = context.tls;
   event.queued_ms = (now - message.envelope.arrived_at).count();
-  if (context.duration.count() > 0) event.delivery_ms = context.duration.count();
+  if (!context.mx_ip.empty()) event.delivery_ms = context.duration.count();
   return event;
 }
 

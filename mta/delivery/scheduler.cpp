@@ -17,6 +17,21 @@ constexpr std::chrono::seconds kMinResolutionTtl{60};   // an MX set is asked fo
 constexpr std::chrono::seconds kMaxResolutionTtl{3600};
 constexpr unsigned kMaxUntouchedReturns = 5;  // then the host's trouble counts as this message's
 
+/// Another one of the most preferred hosts comes first each time: an answer of DNS serves many connections, and the
+/// load is to be spread among equals (RFC 5321 section 5.1).
+void begin_with_any_of_the_best(std::vector<HostTarget>& targets, Random& random) {
+  if (targets.size() < 2) return;
+  const auto end = std::find_if(targets.begin(), targets.end(),
+                                [&](const HostTarget& t) { return t.preference != targets.front().preference; });
+  std::vector<std::string> hosts;
+  for (auto target = targets.begin(); target != end; ++target) {
+    if (hosts.empty() || hosts.back() != target->name) hosts.push_back(target->name);
+  }
+  if (hosts.size() < 2) return;
+  const std::string& first = hosts[random.between(0, hosts.size() - 1)];
+  std::stable_partition(targets.begin(), end, [&](const HostTarget& t) { return t.name == first; });
+}
+
 }  // namespace
 
 Scheduler::Scheduler(SchedulerPorts& ports, const Clock& clock, Random& random, std::shared_ptr<const Options> options,
@@ -369,6 +384,7 @@ void Scheduler::open(Site& site, Path& path, Source& source) {
   for (const HostTarget& target : site.targets) {
     if (!source.address || target.endpoint.address().is_v4() == source.address->is_v4()) plan.targets.push_back(target);
   }
+  begin_with_any_of_the_best(plan.targets, random_);
   plan.session.ehlo = source.ehlo;
   plan.session.local_address = source.address;
   plan.session.tls = path.tls;

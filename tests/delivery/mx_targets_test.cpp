@@ -91,6 +91,8 @@ TEST(ChooseTargets, LeavesOutItselfAndWhatIsNotPreferredToIt) {  // RFC 5321 sec
   const MxTargets loop = choose_targets(query, hosts);
   EXPECT_TRUE(loop.targets.empty());
   EXPECT_EQ(loop.status, Status::Loop);
+  query.allow_private = true;  // says nothing about ourselves
+  EXPECT_EQ(choose_targets(query, hosts).status, Status::Loop);
 }
 
 TEST(ChooseTargets, TellsNoAddressFromNoAnswer) {

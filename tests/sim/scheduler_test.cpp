@@ -67,6 +67,33 @@ TEST(Scheduler, HonoursTheWeightsOfSources) {
   EXPECT_EQ(world.by_source["out02"], 20);
 }
 
+TEST(Scheduler, SpreadsConnectionsOverTheMostPreferredHosts) {  // RFC 5321 section 5.1
+  auto options = options_with(1, 1);
+  options->shaping[0].messages_per_connection = {Setting<std::uint32_t>::Kind::Value, 1};
+  DeliveryWorld world(options);
+  world.resolution = [](const std::string&) {
+    Resolution found{.status = Resolution::Status::Ok, .site = "mx", .targets = {}, .ttl = 3600s, .error = {}};
+    for (std::uint16_t i = 1; i <= 4; ++i) {
+      const auto address = boost::asio::ip::make_address("192.0.2." + std::to_string(i));
+      const std::uint16_t preference = i < 4 ? 10 : 20;
+      found.targets.push_back({"mx" + std::to_string(i), {address, 25}, preference});
+    }
+    return found;
+  };
+  std::map<std::string, int> first;
+  world.connect = [&](const ConnectionPlan& plan) {
+    ++first[plan.targets.front().name];
+    EXPECT_EQ(plan.targets.size(), 4u);
+    EXPECT_EQ(plan.targets.back().name, "mx4");
+    return std::optional<SessionFailure>();
+  };
+  for (int i = 0; i < 300; ++i) world.submit({"user@a.example"});
+  world.settle();
+  EXPECT_EQ(world.deliveries(), 300u);
+  EXPECT_EQ(first.size(), 3u);
+  for (const auto& [host, count] : first) EXPECT_GT(count, 70) << host;
+}
+
 TEST(Scheduler, KeepsTheConnectionLimitOfAPath) {
   DeliveryWorld world(options_with(2, 3));
   for (int i = 0; i < 500; ++i)
