@@ -82,4 +82,5 @@ class Receivers(harness.EndToEnd):
 
 
 if __name__ == "__main__":
+    peers.become_root()
     harness.main()

@@ -96,4 +96,5 @@ class Signatures(harness.EndToEnd):
 
 
 if __name__ == "__main__":
+    peers.become_root()
     harness.main()
