@@ -152,8 +152,8 @@ void note_own_addresses(Config& config) {
 void check_whole(Draft& draft) {
   Config& config = draft.config;
   std::vector<std::string>& problems = draft.problems.lines;
-  auto missing = [&](bool empty, std::string_view table) {
-    if (!empty) return;
+  auto missing = [&](bool empty, const std::string& table) {
+    if (!empty || draft.present.contains(table)) return;
     problems.push_back(fmt::format("{}:1:1: {}: is missing; a configuration needs at least one [[{}]]",
                                    config.file.string(), table, table));
   };
@@ -240,6 +240,7 @@ void read_section(Draft& draft, const Section& section, const std::vector<toml::
   for (const toml::table& root : roots) {
     const toml::node* node = root.get(section.name);
     if (!node) continue;
+    if (!node->as_array() || !node->as_array()->empty()) draft.present.emplace(section.name);
     auto wrong = [&](const std::string& what) {
       draft.problems.lines.push_back(fmt::format("{}: {}: {}", place(node->source()), section.name, what));
     };
@@ -270,7 +271,7 @@ void read_section(Draft& draft, const Section& section, const std::vector<toml::
       wrong(fmt::format("must be written [{}]", section.name));
     }
   }
-  if (!seen && section.name == "node") {
+  if (section.name == "node" && !draft.present.contains("node")) {
     draft.problems.lines.push_back(
         fmt::format("{}:1:1: node: is missing; [node] must name the hostname", draft.config.file.string()));
   }

@@ -22,6 +22,7 @@ struct Draft {
 
   std::map<std::string, std::map<std::string, std::string>> places;  ///< kind, name: where it was defined
   std::vector<Reference> references;
+  std::set<std::string> present;  ///< tables that the files have, well written or not
 
   std::filesystem::path path(const std::string& written) const;
   /// Notes the name of a [[kind]] table, or reports that it is taken or cannot be a name.

@@ -30,6 +30,7 @@ void read_listener_tls(Draft& draft, TableReader& table, submission::ListenerOpt
   listener.tls = static_cast<submission::ListenerTls>(table.choice("tls", {"none", "starttls", "implicit"}, 1));
   listener.certificate = draft.path(table.text("certificate", "")).string();
   listener.private_key = draft.path(table.text("private_key", "")).string();
+  if (!table.clean()) return;
   if (listener.tls == submission::ListenerTls::None) {
     if (!listener.certificate.empty()) table.warn("certificate", "is not used: tls is \"none\"");
     return;

@@ -10,12 +10,13 @@
 #include "queue/repair.hpp"
 
 #include <cstdio>
-#include <cstring>
+#include <exception>
 #include <filesystem>
 #include <string>
 #include <thread>
 
-#include <boost/asio/ip/address.hpp>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 
 namespace danki::daemon {
@@ -34,6 +35,16 @@ constexpr const char* kUsage =
     "  --repair-spool   salvage a damaged spool; stop the daemon first\n"
     "  --version\n"
     "Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end in order.\n";
+
+constexpr mode_t kFileMask = 027;  // spool, events and log hold other people's mail
+
+/// The system's soft limit on descriptors is made for programs that use select(); every connection is one.
+void allow_many_connections() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= files.rlim_max) return;
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+}
 
 int report_problems(const config::Problems& problems) {
   std::fputs(problems.to_string().c_str(), stderr);
@@ -68,7 +79,14 @@ int run(const std::string& file, config::Config loaded) {
   // ends the process, while the main thread is busy.
   MainLoop loop;
   auto config = std::make_shared<const config::Config>(std::move(loaded));
-  log::configure(config->log_level, config->log_file);
+  ::umask(kFileMask);
+  allow_many_connections();
+  try {
+    log::configure(config->log_level, config->log_file);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "dankid: log.file: %s\n", error.what());
+    return EX_CANTCREAT;
+  }
   log_warnings(*config);
   std::error_code failed;
   std::filesystem::create_directories(config->data_dir, failed);

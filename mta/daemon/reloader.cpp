@@ -16,6 +16,30 @@ void log_warnings(const config::Config& config) {
   for (const std::string& warning : config.warnings) log::warn("configuration", {{"note", warning}});
 }
 
+std::vector<std::string> needs_restart(const config::Config& old, const config::Config& now) {
+  std::vector<std::string> tables;
+  auto changed = [&](bool same, const char* name) {
+    if (!same) tables.emplace_back(name);
+  };
+  changed(old.dns.servers == now.dns.servers && old.dns.timeout == now.dns.timeout && old.dns.tries == now.dns.tries,
+          "dns");
+  changed(old.admin.socket == now.admin.socket && old.admin.socket_mode == now.admin.socket_mode &&
+              old.admin.listen == now.admin.listen && old.admin.token_file == now.admin.token_file,
+          "admin");
+  changed(old.events.directory == now.events.directory && old.events.rotate_bytes == now.events.rotate_bytes &&
+              old.events.rotate_after == now.events.rotate_after && old.events.retain_for == now.events.retain_for &&
+              old.events.retain_bytes == now.events.retain_bytes,
+          "events");
+  changed(old.log_level == now.log_level && old.log_file == now.log_file, "log");
+  changed(old.spool.body_memory_bytes == now.spool.body_memory_bytes &&
+              old.spool.cache_bytes == now.spool.cache_bytes &&
+              old.spool.disk_reserve_bytes == now.spool.disk_reserve_bytes &&
+              old.spool.reserve_file_bytes == now.spool.reserve_file_bytes &&
+              old.spool.max_unrecorded_outcomes == now.spool.max_unrecorded_outcomes,
+          "limits (spool)");
+  return tables;
+}
+
 Result<void> Reloader::reload() {
   auto refuse = [this](const std::string& why) -> Result<void> {
     log::error("reload refused; the old configuration stays active", {{"file", file_.string()}, {"error", why}});
@@ -44,6 +68,9 @@ Result<void> Reloader::reload() {
   }
   delivery_.reload(delivery_options(config), config->keys);
   log_warnings(*config);
+  for (const std::string& table : needs_restart(*old, *config)) {
+    log::warn("changed, but only a restart takes it up", {{"table", table}});
+  }
   log::info("configuration reloaded", {{"file", file_.string()}});
   events::Event event;
   event.type = events::Type::Config;

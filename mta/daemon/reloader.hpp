@@ -3,6 +3,8 @@
 #include "mta/daemon/daemon_ports.hpp"
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 namespace danki::daemon {
 
@@ -29,6 +31,9 @@ class Reloader {
   events::EventLog& events_;
   const Clock& clock_;
 };
+
+/// The tables that differ and that no running room takes up.
+std::vector<std::string> needs_restart(const config::Config& old, const config::Config& now);
 
 /// Warnings of a configuration, one log line each.
 void log_warnings(const config::Config& config);
