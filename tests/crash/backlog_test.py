@@ -14,8 +14,8 @@ import harness
 from harness import Folder, Load, Relay, Sink, say, until
 
 MESSAGES = 30_000
-MAX_MIB = 150
-BANNER_S = 2.0
+MAX_MIB = 150 * harness.SLACK
+BANNER_S = 2.0 * harness.SLACK
 
 
 def moment(text):

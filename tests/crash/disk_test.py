@@ -43,7 +43,8 @@ class DiskCase(unittest.TestCase):
         self.addCleanup(self.sink.close)
         self.control = self.folder.path("fault")
         environment = {"LD_PRELOAD": SHIM, "FAULTSHIM_FOLDER": self.folder.path(meant),
-                       "FAULTSHIM_CONTROL": self.control}
+                       "FAULTSHIM_CONTROL": self.control,
+                       "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
         tables = {"limits": limits}
         if delivery:
             tables["delivery"] = delivery
@@ -238,7 +239,7 @@ class Crashes(DiskCase):
         self.answer_in_trouble()
         self.relay.kill()
 
-    def flicker(self, meant, **kinds):
+    def flicker(self, meant):
         chance = random.Random(SEED)
         say(f"CRASH_SEED={SEED}")
         self.make(meant=meant)
@@ -268,6 +269,10 @@ class Crashes(DiskCase):
     def test_trouble_that_comes_and_goes(self):
         self.flicker("data/spool")
         harness.account(self, self.folder, self.relay, self.sink)
+
+    def test_trouble_of_spool_and_event_log(self):
+        self.flicker("data")
+        harness.account(self, self.folder, self.relay, self.sink, log_failed=True)
 
     def test_stop_while_writes_fail(self):
         self.make(delivery='transactional_retries = ["1s"]\nshutdown_grace = "5s"')

@@ -26,6 +26,7 @@ MAX_MIB = 150          # private memory, whatever clients do
 MAX_SILENT_KIB = 16    # of one silent session, on top of that
 MAX_P99_S = 0.5        # of a well-behaved client's transactions, on two cores that also run the attack
 PROXY = "127.0.3.0/24"
+BEHIND_PROXY = "192.0.2.0/24"
 IDLE_S = 3
 
 
@@ -63,9 +64,15 @@ class HostileCase(unittest.TestCase):
         self.sink = Sink(self.folder)
         self.addCleanup(self.sink.close)
         self.make_certificate()
-        self.tls_port = harness.free_port()
+        self.tls_port, self.proxy_port = harness.free_port(), harness.free_port()
         tables = {"limits": self.LIMITS}
         self.relay = Relay(self.folder, self.sink.port, tables, listeners=f"""
+            [[listener]]
+            address = "127.0.0.1:{self.proxy_port}"
+            tls = "none"
+            require_auth = false
+            trusted_networks = ["{BEHIND_PROXY}"]
+            tenant_for_trusted = "shop"
             proxy_protocol_from = ["{PROXY}"]
             [[listener]]
             address = "127.0.0.1:{self.tls_port}"
@@ -108,8 +115,8 @@ class HostileCase(unittest.TestCase):
             f"others: {len(times)} messages, {len(trouble)} refused, p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, "
             f"max {times[-1] * 1000:.0f} ms")
         self.assertEqual(trouble[:3], [])
-        self.assertLess(p99, MAX_P99_S)
-        self.assertLess(self.peak, max_mib)
+        self.assertLess(p99, MAX_P99_S * harness.SLACK)
+        self.assertLess(self.peak, max_mib * harness.SLACK)
         self.assertIsNone(self.relay.process.poll(), "dankid runs")
 
     def sample(self):
@@ -327,11 +334,11 @@ class Nonsense(HostileCase):
     def test_garbage_after_every_command(self):
         garbage = (b"\x00\xff\xfe", b" \x80\x81", b"\x1b[2J", b"\r", b" X=" + b"y" * 400, b"\xed\xa0\x80>",
                    b" \t\x0b\x0c", b"\x00" * 300)
-        closed = 0
+        ended = {}
         with self.others_unharmed("garbage after every command"):
             for junk in garbage:
                 client = Client(self.relay.port)
-                for _ in range(10):
+                for _ in range(30):
                     for command in self.COMMANDS:
                         try:
                             client.send(command.encode() + junk + b"\r\n")
@@ -346,13 +353,17 @@ class Nonsense(HostileCase):
                         self.assertRegex(answer, rb"^[245]\d\d ")
                     else:
                         continue
-                    closed += 1
+                    ended[junk] = answer
                     break
                 client.close()
             with Client(self.relay.port, greet=False) as client:  # nothing but noise
                 self.push(client.socket, os.urandom(1 << 20), 20)
                 self.ends(client.socket)
-        self.assertEqual(closed, len(garbage), "twenty errors end a session")
+        say(f"ended for too many errors: {len(ended)} of {len(garbage)} sessions")
+        for junk, answer in ended.items():
+            self.assertRegex(answer, rb"^421 4\.7\.0 |^$", junk)
+        # White space at the end of a line is forgiven.
+        self.assertGreaterEqual(len(ended), len(garbage) - 1, set(garbage) - set(ended))
 
     def test_floods_without_reading(self):
         floods = (b"NOOP\r\n", b"EHLO client.example.com\r\n", b"x\r\n",
@@ -410,23 +421,27 @@ class Nonsense(HostileCase):
                    signature + b"\x21\x21\x00\x0c" + bytes(12))
         with self.others_unharmed("PROXY garbage"):
             for header in headers:
-                with Client(self.relay.port, "127.0.3.1", greet=False) as client:
+                with Client(self.proxy_port, "127.0.3.1", greet=False) as client:
                     with contextlib.suppress(OSError):
                         client.send(header)
                     said = self.ends(client.socket)
                     self.assertEqual(said, b"", header[:40])
             begin, waiting = time.monotonic(), []
             for half in (b"", signature[:7], signature + b"\x21\x11\x00\x0c" + bytes(5)):
-                waiting.append(Client(self.relay.port, "127.0.3.2", greet=False))
+                waiting.append(Client(self.proxy_port, "127.0.3.2", greet=False))
                 waiting[-1].send(half)
             for client in waiting:
                 self.assertEqual(self.ends(client.socket), b"", "half a header")
                 client.close()
             self.assertLess(time.monotonic() - begin, 7)
-            told = struct.pack("!4s4sHH", socket.inet_aton("127.0.0.9"), socket.inet_aton("127.0.0.1"), 1, 2)
-            with Client(self.relay.port, "127.0.3.1", greet=False) as client:
-                client.send(signature + b"\x21\x11\x00\x0c" + told)
-                client.expect(b"220")
+            for address, answer in (("192.0.2.9", b"250"), ("198.51.100.9", b"5")):
+                told = struct.pack("!4s4sHH", socket.inet_aton(address), socket.inet_aton("127.0.0.1"), 1, 2)
+                with Client(self.proxy_port, "127.0.3.1", greet=False) as client:
+                    client.send(signature + b"\x21\x11\x00\x0c" + told)
+                    client.expect(b"220")
+                    client.command("EHLO client.example.com", b"250")
+                    client.command("MAIL FROM:<news@example.com>")
+                    client.command("RCPT TO:<user@d00.test>", answer)
 
 
 if __name__ == "__main__":
