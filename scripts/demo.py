@@ -282,16 +282,17 @@ def danki(arguments, *words):
 
 
 def where_next(arguments):
-    folder = arguments.dir
+    folder, socket_path = arguments.dir, arguments.dir / "admin.sock"
+    live = f"""
+    a message of your own  swaks --server 127.0.0.1:{arguments.port} --from {demo_messages.SHOP} --to you@inbox.test
+    the queue              {arguments.bin}/danki --socket {socket_path} queue
+    to stop it             ./quickstart --stop"""
     say(f"""
 --- where to look next
-    a message of your own  swaks --server 127.0.0.1:{arguments.port} --from {demo_messages.SHOP} --to you@inbox.test
     what arrived           ls {folder}/mail
-    what happened          tail -f {folder}/data/events/events.log
-    the queue              {arguments.bin}/danki --socket {folder}/admin.sock queue
+    what happened          less {folder}/data/events/events.log
     the configuration      {folder}/danki.toml (docs/configuration.md)
-    how it works           docs/how-a-message-travels.md
-    to stop it             ./quickstart --stop""")
+    how it works           docs/how-a-message-travels.md{'' if arguments.once else live}""")
 
 
 def run(arguments, processes):
