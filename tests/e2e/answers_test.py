@@ -20,6 +20,7 @@ check_recipient_domain = false
 [[listener]]
 address = "127.0.0.1:{tls_port}"
 tls = "none"
+auth_without_tls = true
 require_auth = false
 check_recipient_domain = false
 """
@@ -91,6 +92,11 @@ class Answers(Conversation):
         with Raw(self.relay.tls_port) as open_client:
             open_client.ask("EHLO client.test")
             self.assert_answer(open_client.answers("MAIL FROM:<a@elsewhere.test>", "RCPT TO:<user@inbox.test>"), 550, "5.7.1")
+            open_client.ask("RSET")
+            self.assertEqual(open_client.ask("AUTH LOGIN"), (334, base64.b64encode(b"Username:").decode()))
+            self.assertEqual(open_client.ask(base64.b64encode(b"shop"))[0], 334)
+            self.assert_answer(open_client.ask(base64.b64encode(PASSWORD.encode())), 235, "2.7.0")
+            self.assert_answer(open_client.answers("MAIL FROM:<news@example.com>", "RCPT TO:<user@inbox.test>"), 250, "2.1.5")
         over_tls = self.stranger()
         over_tls.start_tls()
         over_tls.ask("EHLO client.test")
