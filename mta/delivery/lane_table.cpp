@@ -98,7 +98,9 @@ std::vector<ReadRequest> LaneTable::reads_due(TimePoint now) {
     starved_.clear();
     for (LaneId id : again) {
       auto found = lanes_.find(id);
-      if (found != lanes_.end()) plan(*found->second);
+      if (found == lanes_.end()) continue;
+      found->second->starved = false;
+      plan(*found->second);
     }
   }
   while (!wakes_.empty() && wakes_.top().first <= now) {
@@ -115,7 +117,8 @@ std::vector<ReadRequest> LaneTable::reads_due(TimePoint now) {
       continue;
     }
     if (room == 0) {
-      starved_.push_back(id);
+      if (!due.starved) starved_.push_back(id);
+      due.starved = true;
       continue;
     }
     queue::DueEntry from{

@@ -335,6 +335,19 @@ std::size_t Scheduler::leases_wanted(const PoolReady& ready, std::size_t bulk) c
   return ready.ready[0] + (bulk + limits_.lease_bulk - 1) / limits_.lease_bulk;
 }
 
+Scheduler::Serving Scheduler::serving(const Site& site, const PoolOptions& pool) const {
+  Serving serving;
+  for (const auto* names : {&pool.sources, &pool.standby}) {
+    for (const std::string& name : *names) {
+      auto path = site.paths.find(name);
+      if (path == site.paths.end()) continue;
+      serving.connecting += path->second->connecting;
+      serving.busy += path->second->connected - path->second->idle.size();
+    }
+  }
+  return serving;
+}
+
 void Scheduler::dispatch(Site& site) {
   for (auto& [name, ready] : site.pools) {
     if (ready.ready[0] + ready.ready[1] > 0) dispatch_pool(site, name, ready);
@@ -350,11 +363,12 @@ void Scheduler::dispatch_pool(Site& site, const std::string& pool_name, PoolRead
   while (ready.ready[0] + ready.ready[1] > 0 && !saturated() && !stopping_) {
     // What a connection under way will take is spoken for: taking it elsewhere would always favour who is there
     // already.
-    if (leases_wanted(ready, ready.ready[1]) <= site.connecting) return;
+    const Serving serving = this->serving(site, pool->second);
+    if (leases_wanted(ready, ready.ready[1]) <= serving.connecting) return;
     // Bulk that the busy connections take next, eight at a time, is no reason for another one.
-    std::size_t soon_taken = (site.connected - site.idle) * limits_.lease_bulk;
+    std::size_t soon_taken = serving.busy * limits_.lease_bulk;
     std::size_t bulk = ready.ready[1] > soon_taken ? ready.ready[1] - soon_taken : 0;
-    bool allow_open = leases_wanted(ready, bulk) > site.connecting;
+    bool allow_open = leases_wanted(ready, bulk) > serving.connecting;
     Source* source = choose_source(site, ready, pool->second, allow_open);
     if (!source) return;
     Path& chosen = path(site, *source);
@@ -373,7 +387,6 @@ void Scheduler::leave_idle(Connection& connection) {
   if (!connection.idle) return;
   connection.idle = false;
   std::erase(connection.path->idle, connection.id);
-  --connection.path->site->idle;
 }
 
 void Scheduler::open(Site& site, Path& path, Source& source) {
@@ -401,7 +414,7 @@ void Scheduler::open(Site& site, Path& path, Source& source) {
   path.connections.insert(plan.id);
   connecting_.emplace_back(clock_.now() + kSlowConnect, plan.id);
   ++site.connections;
-  ++site.connecting;
+  ++path.connecting;
   ++source.connections;
   ports_.open(std::move(plan));
 }
@@ -411,15 +424,17 @@ void Scheduler::on_connected(ConnectionId id) {
   if (found == connections_.end()) return;
   Connection& connection = found->second;
   connection.connected = true;
-  ++connection.path->site->connected;
+  ++connection.path->connected;
   end_connecting(connection);
+  Site& site = *connection.path->site;
   refill(connection);
+  mark(site);  // it may have been left to this connection, which took something else
 }
 
 void Scheduler::end_connecting(Connection& connection) {
   if (!connection.promised) return;
   connection.promised = false;
-  --connection.path->site->connecting;
+  --connection.path->connecting;
 }
 
 void Scheduler::on_connect_failed(ConnectionId id, const SessionFailure& failure) {
@@ -533,7 +548,12 @@ void Scheduler::refill(Connection& connection) {
   bool unwanted =
       stopping_ || !connection.source->pulled.empty() || !options_->sources.contains(connection.source->name);
   if (!used_up && !unwanted && connection.leased.size() <= limits_.lease_bulk / 2) {
-    for (auto& [name, ready] : path.site->pools) {
+    // From another pool first each time: a connection that two pools share is not the first one's alone.
+    std::map<std::string, PoolReady>& pools = path.site->pools;
+    auto next = pools.empty() ? pools.end() : std::next(pools.begin(), path.site->pool_turn++ % pools.size());
+    for (std::size_t i = 0; i < pools.size(); ++i) {
+      if (next == pools.end()) next = pools.begin();
+      const auto& [name, ready] = *next++;
       if (ready.ready[0] + ready.ready[1] == 0) continue;
       auto pool = options_->pools.find(name);
       if (pool == options_->pools.end()) continue;
@@ -553,7 +573,6 @@ void Scheduler::refill(Connection& connection) {
   if (connection.leased.empty() && !connection.idle) {
     connection.idle = true;
     path.idle.push_back(connection.id);
-    ++path.site->idle;
   }
 }
 
@@ -631,7 +650,7 @@ void Scheduler::forget(Connection& connection) {
   Path& path = *connection.path;
   end_connecting(connection);
   leave_idle(connection);
-  if (connection.connected) --path.site->connected;
+  if (connection.connected) --path.connected;
   path.connections.erase(connection.id);
   --path.site->connections;
   --connection.source->connections;
@@ -740,7 +759,7 @@ void Scheduler::run() {
 std::optional<TimePoint> Scheduler::next_wake() const {
   TimePoint next = next_sweep_;
   auto earlier = [&](TimePoint at) { next = std::min(next, at); };
-  if (auto lane = lanes_.next_wake()) earlier(*lane);
+  if (auto lane = lanes_.next_wake(); lane && !stopping_) earlier(*lane);  // stopping, no lane is read
   if (!reload_at_.empty()) earlier(reload_at_.begin()->first);
   if (!domain_wakes_.empty()) earlier(domain_wakes_.begin()->first);
   if (!site_wakes_.empty()) earlier(site_wakes_.begin()->first);

@@ -125,6 +125,12 @@ class Scheduler {
   void mark(Site& site);
   void dispatch(Site& site);
   void dispatch_pool(Site& site, const std::string& pool_name, PoolReady& ready);
+  /// The connections that may take the mail of one pool.
+  struct Serving {
+    std::size_t connecting = 0;  // and waited for
+    std::size_t busy = 0;
+  };
+  Serving serving(const Site& site, const PoolOptions& pool) const;
   std::size_t leases_wanted(const PoolReady& ready, std::size_t bulk) const;
   Source* choose_source(Site& site, PoolReady& ready, const PoolOptions& pool, bool allow_open);
   bool eligible(Site& site, const PoolReady& ready, Source& source, bool allow_open);

@@ -62,6 +62,8 @@ struct Path {
   TlsPolicy tls = TlsPolicy::Opportunistic;
   std::set<ConnectionId> connections;  ///< connecting, busy and idle
   std::vector<ConnectionId> idle;
+  std::size_t connecting = 0;  ///< of these, under way and waited for
+  std::size_t connected = 0;
   unsigned failures = 0;     ///< in a row
   TimePoint closed_until{};  ///< backing off
   std::string last_problem;
@@ -76,9 +78,7 @@ struct Site {
   std::size_t domains = 0;
   std::size_t in_flight = 0;  ///< items leased to connections
   std::size_t connections = 0;
-  std::size_t connecting = 0;  ///< of these, under way and waited for
-  std::size_t connected = 0;
-  std::size_t idle = 0;
+  std::size_t pool_turn = 0;  ///< which pool a connection is filled from first
   std::string last_reply;
   bool dirty = false;  ///< in the list of sites to dispatch
   std::optional<TimePoint> wake_at;
