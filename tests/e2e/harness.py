@@ -1,7 +1,7 @@
 """What the end-to-end tests share: dankid and its peers as real processes on loopback, in a folder of the test's own.
 
-The programs are found in --bin FOLDER, else in $DANKI_BIN_DIR, else in build/release/bin. Tools that Debian has no package
-for (Exim beside Postfix, nodemailer) are in $DANKI_TOOLS_DIR, else in .cache/tools, where ./check puts them.
+The programs are found in --bin FOLDER, else in $DANKI_BIN_DIR, else in build/release/bin. Tools that no Debian package
+brings (Exim beside Postfix, nodemailer) are in $DANKI_TOOLS_DIR, else in .cache/tools, where ./check puts them.
 """
 
 import base64
@@ -126,8 +126,9 @@ def rsa_key():
 @functools.cache
 def certificate():
     """A self-signed certificate and its key, as PEM."""
-    text = must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3",
-                "-subj", "/CN=relay.example.com", "-addext", "subjectAltName=DNS:relay.example.com,IP:127.0.0.1",
+    text = must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                "-days", "3", "-subj", "/CN=relay.example.com", "-addext",
+                "subjectAltName=DNS:relay.example.com,IP:127.0.0.1",
                 "-keyout", "-")
     key_end = text.index("-----END PRIVATE KEY-----") + len("-----END PRIVATE KEY-----\n")
     return text[key_end:], text[:key_end]
@@ -236,7 +237,8 @@ class Receiver:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def wait(self, count, seconds=WAIT_S):
-        until(lambda: len(list(self.mail.glob("*.json"))) >= count, lambda: f"{count} messages: {self.recipients()}", seconds)
+        until(lambda: len(list(self.mail.glob("*.json"))) >= count, lambda: f"{count} messages: {self.recipients()}",
+              seconds)
         return self.messages()
 
 
@@ -288,8 +290,9 @@ socket = "{folder}/admin.sock"
 class Danki:
     """A dankid with its configuration. `routes` is {pattern: next hop}, `sources` the addresses it sends from."""
 
-    def __init__(self, test, routes=None, *, sources=("127.0.0.1",), listeners=TRUSTED, klass="transactional", tenant="",
-                 shaping="connections = 5", delivery="", dns='servers = ["127.0.0.1:9"]\ntimeout = "200ms"\ntries = 1',
+    def __init__(self, test, routes=None, *, sources=("127.0.0.1",), listeners=TRUSTED, klass="transactional",
+                 tenant="", shaping="connections = 5", delivery="",
+                 dns='servers = ["127.0.0.1:9"]\ntimeout = "200ms"\ntries = 1',
                  more="", sign=False, check_domain=False, start=True, name="dankid"):
         self.test = test
         self.name = name
@@ -308,8 +311,8 @@ class Danki:
             more += f'\n[[dkim]]\ndomain = "example.com"\nselector = "{SELECTOR}"\nkey_file = "dkim.pem"\n'
         names = [f"out{number:02}" for number in range(1, len(sources) + 1)]
         values = {
-            "folder": self.folder, "klass": klass, "password_hash": password_hash(), "tenant": tenant, "shaping": shaping,
-            "delivery": delivery, "dns": dns, "more": more, "missing_key": "send_unsigned",
+            "folder": self.folder, "klass": klass, "password_hash": password_hash(), "tenant": tenant,
+            "shaping": shaping, "delivery": delivery, "dns": dns, "more": more, "missing_key": "send_unsigned",
             "listeners": listeners.format(port=self.port, tls_port=self.tls_port, folder=self.folder,
                                           check_domain=str(check_domain).lower()),
             "sources": "".join(f'[[source]]\nname = "{name}"\naddress = "{address}"\nehlo = "{name}.example.com"\n'
@@ -396,7 +399,7 @@ class Danki:
 
     def wait_event(self, kind, count=1, seconds=WAIT_S, **fields):
         until(lambda: len(self.events(kind, **fields)) >= count,
-              lambda: f"{count} {kind} {fields}; there are {[(e['event'], e.get('to')) for e in self.events()][-30:]}", seconds)
+              lambda: f"{count} {kind} {fields} in {[(e['event'], e.get('to')) for e in self.events()][-30:]}", seconds)
         return self.events(kind, **fields)
 
 
@@ -480,5 +483,6 @@ def difference(arrived, submitted):
     length = 0
     while length < min(len(arrived), len(submitted)) and arrived[-1 - length] == submitted[-1 - length]:
         length += 1
-    return (f"they differ {length} octets before the end: arrived ...{arrived[-length - 60:len(arrived) - length + 20]!r}, "
+    return (f"they differ {length} octets before the end: arrived "
+            f"{arrived[-length - 60:len(arrived) - length + 20]!r}, "
             f"submitted ...{submitted[-length - 60:len(submitted) - length + 20]!r}")

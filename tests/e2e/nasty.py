@@ -21,10 +21,12 @@ def table():
         ("a dot at the end", [], harness.message(subject="last dot", body=b"text\r\n\r\n.\r\n")),
         ("blanks at line ends", [], harness.message(subject="blanks \t", body=b"a \r\n\tb\t\r\n \r\n\r\n\r\n\r\n")),
         ("long header lines", [], harness.message(subject="long", more=[
-            f"References: {references}", "X-Folded: " + "\r\n\t".join(f"<{n}@letters.example.org>" for n in range(80))])),
+            f"References: {references}", "X-Folded: " +
+            "\r\n\t".join(f"<{n}@letters.example.org>" for n in range(80))])),
         ("lines of 998 octets", [], harness.message(subject="998", body=(b"x" * 998 + b"\r\n") * 20)),
         ("empty body", [], harness.message(subject="empty", body=b"")),
         ("header section only", [], harness.message(subject="no empty line", body=b"")[:-2]),
-        ("Microsoft's header", [], harness.message(subject="odd", more=["X-Empty:", "X-Colon: a:b:c", "x-LOWER:no blank"])),
+        ("Microsoft's header", [],
+         harness.message(subject="odd", more=["X-Empty:", "X-Colon: a:b:c", "x-LOWER:no blank"])),
         ("2 MB", [], harness.message(subject="large", body=lines_2_mb[:2_000_000 // 78 * 78])),
     ]

@@ -10,9 +10,9 @@ import time
 import harness
 
 DEFER = '[[rule]]\nstage = "rcpt"\naction = "reply"\nreply = "451 4.7.1 not now"\n'
-FIELDS = {"event_id", "ts", "event", "id", "tenant", "class", "campaign", "from", "to", "size", "site", "provider", "source",
-          "source_ip", "pool", "mx", "mx_ip", "attempt", "reply", "reply_class", "tls", "queued_ms", "delivery_ms", "session",
-          "reason", "evidence"}
+FIELDS = {"event_id", "ts", "event", "id", "tenant", "class", "campaign", "from", "to", "size", "site", "provider",
+          "source", "source_ip", "pool", "mx", "mx_ip", "attempt", "reply", "reply_class", "tls", "queued_ms",
+          "delivery_ms", "session", "reason", "evidence"}
 
 
 class Reload(harness.EndToEnd):
@@ -186,7 +186,8 @@ class Command(harness.EndToEnd):
         status = self.relay.ask("status")
         self.assertEqual((status["messages"], status["recipients"], status["deferred"]), (2, 4, 4))
         self.assertEqual(status["listeners"], [f"127.0.0.1:{self.relay.port}"])
-        self.assertEqual([(s["name"], s["address"], s["state"]) for s in status["sources"]], [("out01", "127.0.0.1", "active")])
+        self.assertEqual([(s["name"], s["address"], s["state"]) for s in status["sources"]],
+                         [("out01", "127.0.0.1", "active")])
         self.assertIn("out01", self.relay.danki("status"))
 
         (site,) = self.relay.ask("queue")["sites"]
@@ -207,10 +208,11 @@ class Command(harness.EndToEnd):
         self.assertEqual([r["to"] for r in shown["recipients"]], ["a@inbox.test", "b@inbox.test", "c@other.test"])
         self.assertEqual({r["last_source"] for r in shown["recipients"]}, {"out01"})
         self.assertIn("a@inbox.test", self.relay.danki("queue", "show", first))
-        raw = harness.run(harness.bin_dir / "danki", "--socket", self.relay.folder / "admin.sock", "queue", "show", first,
-                          "--raw", text=False).stdout
+        raw = harness.run(harness.bin_dir / "danki", "--socket", self.relay.folder / "admin.sock", "queue", "show",
+                          first, "--raw", text=False).stdout
         self.assert_arrived_unchanged(raw, content)
-        self.assertIn("no message 01hf3r8t0gw00 in the queue", self.relay.danki("queue", "show", "01hf3r8t0gw00", status=65))
+        self.assertIn("no message 01hf3r8t0gw00 in the queue",
+                      self.relay.danki("queue", "show", "01hf3r8t0gw00", status=65))
 
     def test_retry(self):
         self.relay.send("a@inbox.test")
@@ -285,7 +287,8 @@ class Sources(harness.EndToEnd):
         counts = {address: 0 for address in self.ADDRESSES}
         for message in messages:
             counts[message["client_address"]] += 1
-            self.assertEqual(message["helo"], f"out{self.ADDRESSES.index(message['client_address']) + 1:02}.example.com")
+            self.assertEqual(message["helo"],
+                             f"out{self.ADDRESSES.index(message['client_address']) + 1:02}.example.com")
         self.assertGreaterEqual(min(counts.values()), 6, counts)
         self.assertLessEqual(max(counts.values()), 10, counts)
         harness.until(relay.is_empty, "the queue is empty")
@@ -313,7 +316,8 @@ class Sources(harness.EndToEnd):
 
 class Events(harness.EndToEnd):
     def test_one_of_each_for_each_message_with_the_fields_of_the_design(self):
-        receiver = harness.Receiver(self, '[[rule]]\nstage = "rcpt"\nrcpt = "bad@*"\naction = "reply"\nreply = "550 5.1.1 no"\n'
+        receiver = harness.Receiver(self, '[[rule]]\nstage = "rcpt"\nrcpt = "bad@*"\naction = "reply"\n'
+                                          'reply = "550 5.1.1 no"\n'
                                           '[[rule]]\nstage = "rcpt"\nrcpt = "late@*"\nattempt = "1"\naction = "reply"\n'
                                           'reply = "451 4.7.1 later"\n')
         relay = harness.Danki(self, {"*": receiver.next_hop}, sign=True, delivery='transactional_retries = ["1s"]',
@@ -322,7 +326,8 @@ class Events(harness.EndToEnd):
         ids = {to: relay.send(to, content) for to in ("good@inbox.test", "bad@inbox.test", "late@inbox.test")}
         relay.wait_event("delivered", 2)
         harness.until(relay.is_empty, "the queue is empty")
-        want = {"good@inbox.test": ["accepted", "delivered", "signed"], "bad@inbox.test": ["accepted", "bounced", "signed"],
+        want = {"good@inbox.test": ["accepted", "delivered", "signed"],
+                "bad@inbox.test": ["accepted", "bounced", "signed"],
                 "late@inbox.test": ["accepted", "deferred", "delivered", "signed"]}
         for to, id_ in ids.items():
             self.assertEqual(sorted(e["event"] for e in relay.events(id=id_)), want[to])
@@ -334,7 +339,8 @@ class Events(harness.EndToEnd):
             seen.add(event["event_id"])
         (delivered,) = relay.events("delivered", id=ids["good@inbox.test"])
         for name, value in {"tenant": "shop", "class": "transactional", "campaign": "november", "from": harness.SENDER,
-                            "to": "good@inbox.test", "site": receiver.next_hop, "source": "out01", "source_ip": "127.0.0.1",
+                            "to": "good@inbox.test", "site": receiver.next_hop, "source": "out01",
+                            "source_ip": "127.0.0.1",
                             "pool": "main", "mx_ip": "127.0.0.2", "attempt": 1}.items():
             self.assertEqual(delivered[name], value, name)
         self.assertGreaterEqual(delivered["queued_ms"], delivered["delivery_ms"])

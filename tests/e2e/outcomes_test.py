@@ -22,7 +22,8 @@ class Outcomes(harness.EndToEnd):
     def world(self, *rules, delivery=FAST, **options):
         self.receiver = harness.Receiver(self, "".join(rules), listen=["127.0.0.2-127.0.0.4"])
         port = self.receiver.port
-        routes = {"*.test": f"127.0.0.2:{port}", "example.com": f"127.0.0.3:{port}", "other.example": f"127.0.0.4:{port}"}
+        routes = {"*.test": f"127.0.0.2:{port}", "example.com": f"127.0.0.3:{port}",
+                  "other.example": f"127.0.0.4:{port}"}
         self.relay = harness.Danki(self, routes, delivery=delivery, **options)
         return self.relay
 
@@ -65,7 +66,8 @@ class Outcomes(harness.EndToEnd):
         self.assertEqual(self.receiver.recipients(), [harness.SENDER, "one@inbox.test", "three@inbox.test"])
         (bounced,) = relay.events("bounced")
         self.assertEqual((bounced["id"], bounced["to"], bounced["reply"]["enhanced"]), (id_, "bad@inbox.test", "5.1.1"))
-        self.assertEqual(sorted(e["to"] for e in relay.events("delivered", id=id_)), ["one@inbox.test", "three@inbox.test"])
+        self.assertEqual(sorted(e["to"] for e in relay.events("delivered", id=id_)),
+                         ["one@inbox.test", "three@inbox.test"])
 
     def test_notify_envid_and_orcpt(self):
         relay = self.world(rule("rcpt", "reply", rcpt="bad*", reply="550 5.1.1 no such user"))
@@ -173,7 +175,8 @@ class Outcomes(harness.EndToEnd):
             rule(stage, action, listen=f"127.0.0.{number + 2}", **more)
             for number, (_, stage, action, more) in enumerate(cases)), listen=["127.0.0.2-127.0.0.20"])
         port = self.receiver.port
-        self.relay = harness.Danki(self, {f"d{number}.test": f"127.0.0.{number + 2}:{port}" for number in range(len(cases))},
+        self.relay = harness.Danki(self,
+                                   {f"d{number}.test": f"127.0.0.{number + 2}:{port}" for number in range(len(cases))},
                                    delivery=FAST)
         return {f"d{number}.test": case[0] for number, case in enumerate(cases)}
 
@@ -199,7 +202,8 @@ class Outcomes(harness.EndToEnd):
     def test_connections_that_break_in_the_middle(self):
         """Nothing was accepted: each message arrives once in the end."""
         closing = {"times": 1, "reply": "421 4.3.2 going down"}
-        domains = self.side_by_side([("421 to DATA", "data", "close", closing), ("421 to RCPT", "rcpt", "close", closing),
+        domains = self.side_by_side([("421 to DATA", "data", "close", closing),
+                                     ("421 to RCPT", "rcpt", "close", closing),
                                      ("421 to the dot", "dot", "close", closing),
                                      ("closed at RCPT", "rcpt", "drop", {"times": 1}),
                                      ("closed in the content", "content", "drop", {"times": 1}),
@@ -220,7 +224,7 @@ class Outcomes(harness.EndToEnd):
         self.assertEqual(self.relay.events("bounced"), [])
 
     def test_a_lost_250_repeats_only_that_message(self):
-        """What the receiver stored without our hearing of it is sent again: no way to know (RFC 5321 section 4.5.3.2.6)."""
+        """What the receiver stored without our hearing of it is sent again (RFC 5321 section 4.5.3.2.6)."""
         relay = self.world(rule("dot", "drop", rcpt="lost@*", times=1, store=True))
         relay.send("fine@inbox.test")
         relay.send("lost@inbox.test")

@@ -38,7 +38,8 @@ class Maildir:
         return [re.sub(b"\r?\n", b"\r\n", path.read_bytes()) for path in files]
 
     def wait(self, count):
-        harness.until(lambda: len(self.messages()) >= count, lambda: f"{count} messages, there are {len(self.messages())}")
+        harness.until(lambda: len(self.messages()) >= count,
+                      lambda: f"{count} messages, there are {len(self.messages())}")
         return self.messages()
 
 
@@ -217,7 +218,7 @@ remote-control:
   control-enable: no
 """]
         for name, text in zones.items():
-            soa = f"$ORIGIN {name}.\n$TTL 60\n@ SOA ns.{name}. admin.{name}. 1 60 60 600 1\n@ NS ns.{name}.\nns A 127.0.0.1\n"
+            soa = f"$ORIGIN {name}.\n$TTL 60\n@ SOA ns admin 1 60 60 600 1\n@ NS ns\nns A 127.0.0.1\n"
             (self.folder / f"{name}.zone").write_text(soa + text)
             config.append(f"zone:\n  name: {name}\n  zonefile: {name}.zone\n")
         (self.folder / "nsd.conf").write_text("".join(config))

@@ -59,7 +59,8 @@ class Routing(harness.EndToEnd):
 
     def test_the_preferred_host_gets_all(self):
         relay = self.world()
-        recipients = sorted(f"n{n}@{domain}.test" for n in range(5) for domain in ("ordered", "same", "implicit", "alias"))
+        recipients = sorted(f"n{n}@{domain}.test" for n in range(5)
+                            for domain in ("ordered", "same", "implicit", "alias"))
         for recipient in recipients:
             relay.send(recipient)
         relay.wait_event("delivered", len(recipients))
@@ -106,7 +107,8 @@ class Routing(harness.EndToEnd):
         unasked = harness.TRUSTED.replace("{check_domain}", "false")
         unasked += unasked.replace("127.0.0.1:{port}", f"{OWN}:25")
         relay = self.world(listeners=unasked)
-        expected = {"a@null.test": (556, "5.1.10"), "a@no-such-domain.test": (550, "5.1.2"), "a@text-only.test": (550, "5.4.4"),
+        expected = {"a@null.test": (556, "5.1.10"), "a@no-such-domain.test": (550, "5.1.2"),
+                    "a@text-only.test": (550, "5.4.4"),
                     "a@loop.test": (554, "5.4.6")}
         for recipient in expected:
             relay.send(recipient)

@@ -34,7 +34,8 @@ class Senders(harness.EndToEnd):
         self.relay = harness.Danki(self, {"*.test": self.receiver.next_hop}, listeners=LISTENERS, sign=True)
 
     def swaks(self, *options, status=0):
-        done = harness.run("swaks", "--server", "127.0.0.1", "--ehlo", "client.test", "--from", SENDER, "--timeout", "20",
+        done = harness.run("swaks", "--server", "127.0.0.1", "--ehlo", "client.test", "--from", SENDER,
+                           "--timeout", "20",
                            *options)
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
         return done.stdout
@@ -53,7 +54,8 @@ class Senders(harness.EndToEnd):
                 for pipeline in ([], ["--pipeline"]):
                     with self.subTest(mechanism=mechanism, tls=tls[2], pipeline=pipeline):
                         count += 1
-                        said = self.swaks("--auth", mechanism, *password, *tls, *pipeline, "--to", f"n{count}@inbox.test",
+                        said = self.swaks("--auth", mechanism, *password, *tls, *pipeline, "--to",
+                                          f"n{count}@inbox.test",
                                           "--header", f"Subject: swaks {count}", "--body", "one\n.two\n")
                         self.assertIn("250 2.0.0 queued as ", said)
         messages = self.arrived(count)
@@ -64,7 +66,8 @@ class Senders(harness.EndToEnd):
             self.assertEqual(parsed.get_content().splitlines()[:2], ["one", ".two"])
 
     def test_swaks_with_a_wrong_password_or_without_one_is_refused(self):
-        self.assertIn("535 5.7.8", self.swaks("--port", self.relay.port, "--tls", "--auth", "PLAIN", "--auth-user", "shop",
+        self.assertIn("535 5.7.8",
+                      self.swaks("--port", self.relay.port, "--tls", "--auth", "PLAIN", "--auth-user", "shop",
                                               "--auth-password", "guess", "--to", "a@inbox.test", status=28))
         self.assertIn("530 5.7.0", self.swaks("--port", self.relay.port, "--tls", "--to", "a@inbox.test", status=23))
         self.assertIn("530 5.7.0", self.swaks("--port", self.relay.port, "--to", "a@inbox.test", status=23))
@@ -89,7 +92,8 @@ class Senders(harness.EndToEnd):
             client.login("shop", PASSWORD)
             for number, (_, options, content) in enumerate(table):
                 client.sendmail(SENDER, [f"n{number}@inbox.test"], content, options)
-        with smtplib.SMTP_SSL("127.0.0.1", self.relay.tls_port, context=careless_tls(), timeout=harness.WAIT_S) as client:
+        with smtplib.SMTP_SSL("127.0.0.1", self.relay.tls_port, context=careless_tls(),
+                              timeout=harness.WAIT_S) as client:
             client.login("shop", PASSWORD)
             client.sendmail(SENDER, ["last@inbox.test"], table[0][2])
         by_recipient = {message["to"][0]: message for message in self.arrived(len(table) + 1)}
@@ -100,9 +104,10 @@ class Senders(harness.EndToEnd):
                 self.assertIn("DKIM-Signature", arrived["content"].decode("latin-1"))
 
     def test_smtplib_sends_to_an_internationalised_address(self):
-        content = ("From: 暖気 <news@example.com>\r\nTo: 用戸@inbox.test\r\nSubject: ご注文\r\nDate: Mon, 23 Nov 2026 07:00:00 "
-                   "+0000\r\nMessage-ID: <1@example.com>\r\n\r\nこんにちは\r\n").encode()
-        with smtplib.SMTP_SSL("127.0.0.1", self.relay.tls_port, context=careless_tls(), timeout=harness.WAIT_S) as client:
+        content = ("From: 暖気 <news@example.com>\r\nTo: 用戸@inbox.test\r\nSubject: ご注文\r\n"
+                   "Date: Mon, 23 Nov 2026 07:00:00 +0000\r\nMessage-ID: <1@example.com>\r\n\r\nこんにちは\r\n").encode()
+        with smtplib.SMTP_SSL("127.0.0.1", self.relay.tls_port, context=careless_tls(),
+                              timeout=harness.WAIT_S) as client:
             client.login("shop", PASSWORD)
             client.sendmail(SENDER, ["用戸@inbox.test"], content, ["SMTPUTF8", "BODY=8BITMIME"])
         (arrived,) = self.arrived(1)

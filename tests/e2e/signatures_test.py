@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Signatures as they arrive are believed by three verifiers that nobody here wrote: opendkim, python3-dkim, Mail::DKIM."""
+"""Signatures as they arrive are believed by opendkim, python3-dkim and Mail::DKIM, which nobody here wrote."""
 
 import re
 
@@ -7,6 +7,7 @@ import harness
 import nasty
 import peers
 
+GREYLIST = '[[rule]]\nstage = "rcpt"\nattempt = "1"\naction = "reply"\nreply = "451 4.7.1 later"\n'
 NAME = f"{harness.SELECTOR}._domainkey.example.com"
 
 
@@ -83,7 +84,7 @@ class Signatures(harness.EndToEnd):
                 self.assertEqual(verdicts, [True, False, False, False])
 
     def test_a_signature_is_kept_over_a_deferral_and_a_restart(self):
-        receiver = harness.Receiver(self, '[[rule]]\nstage = "rcpt"\nattempt = "1"\naction = "reply"\nreply = "451 4.7.1 later"\n')
+        receiver = harness.Receiver(self, GREYLIST)
         relay = harness.Danki(self, {"*.test": receiver.next_hop}, sign=True,
                               delivery='transactional_retries = ["3s"]')
         relay.send()
