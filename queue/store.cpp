@@ -78,7 +78,7 @@ Store::~Store() {
 
 Result<std::unique_ptr<Store>> Store::open(const SpoolOptions& options, rocksdb::Env* env) {
   std::error_code problem;
-  std::filesystem::create_directories(options.directory, problem);
+  std::filesystem::create_directories(database_path(options), problem);  // RocksDB would warn that it is missing
   if (problem) return std::unexpected(Error{problem, options.directory.string()});
   std::unique_ptr<Store> store(new Store(options, env, false));
   if (auto opened = store->open_database(); !opened) return std::unexpected(opened.error());

@@ -1,6 +1,7 @@
 #include "queue/store_options.hpp"
 
 #include "base/log.hpp"
+#include "queue/removal_collector.hpp"
 #include "queue/store.hpp"
 
 #include <algorithm>
@@ -11,7 +12,6 @@
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
-#include <rocksdb/utilities/table_properties_collectors.h>
 #include <rocksdb/write_buffer_manager.h>
 
 namespace danki::queue {
@@ -20,10 +20,6 @@ namespace {
 constexpr std::size_t kBloomBitsPerKey = 10;
 constexpr std::uint64_t kMinBlobBytes =
     1024;  // below, the record in the table is about as large as the reference to a blob
-// A table in which half of some 1,024 neighbouring entries are removals is compacted at once: a drained queue gives its
-// disk back.
-constexpr std::size_t kDeletionWindow = 1024;
-constexpr std::size_t kDeletionTrigger = 512;
 
 /// What RocksDB has to say goes to the program's log. Its own log file lies on the disk of the spool: when a write to
 /// it fails, the next line trips an assertion (RocksDB 7.8, WritableFileWriter::seen_error), so a full disk would end
@@ -64,8 +60,7 @@ rocksdb::ColumnFamilyOptions queue_family(const SpoolOptions& options, const std
   family.max_bytes_for_level_base = 64 << 20;
   family.level_compaction_dynamic_level_bytes = true;
   family.compression = rocksdb::kNoCompression;
-  family.table_properties_collector_factories.push_back(
-      rocksdb::NewCompactOnDeletionCollectorFactory(kDeletionWindow, kDeletionTrigger, 0.5));
+  family.table_properties_collector_factories.push_back(make_removal_collector());
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
   table.cache_index_and_filter_blocks = true;
