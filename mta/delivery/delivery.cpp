@@ -32,6 +32,8 @@ namespace {
 constexpr std::size_t kMaxWork = 100000;  // bounded already by what the scheduler holds in memory
 constexpr std::size_t kRetryPage = 1000;  // records moved per step of an operator's retry
 constexpr unsigned kWorkers = 2;          // for the disk
+constexpr std::chrono::milliseconds kStopCheck{100};
+constexpr std::chrono::milliseconds kGraceCheck{20};
 
 using Task = std::move_only_function<void(Scheduler&)>;
 using IoTask = std::move_only_function<void()>;
@@ -316,6 +318,8 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
                      [this, old, due] { tell([old, due](Scheduler& s) { s.on_rescheduled(*old, due); }); });
   }
 
+  void discard(queue::DueEntry entry) override { spool.discard({std::move(entry)}); }
+
   void event(events::Event record) override { events.append(std::move(record)); }
 
   bool recording_fails() const override { return spool.write_fails(); }
@@ -393,6 +397,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
     std::uint64_t matched = 0;
     std::optional<queue::DueEntry> from;
     do {
+      if (stopping) return matched;
       auto page = spool.read_lane(lane, from, TimePoint::max(), kRetryPage);
       if (!page) {
         log::error("reading the queue failed", {{"error", page.error().message()}});
@@ -408,12 +413,15 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
       from = std::move(page->next);
       if (later.empty()) continue;
       // Page by page, so that a million records do not pile up in memory.
-      std::promise<void> moved;
-      tell([&moved, later = std::move(later)](Scheduler& s) mutable {
+      auto moved = std::make_shared<std::promise<void>>();  // shared with a scheduler that may answer too late
+      auto answered = moved->get_future();
+      tell([moved, later = std::move(later)](Scheduler& s) mutable {
         s.reschedule(std::move(later));
-        moved.set_value();
+        moved->set_value();
       });
-      moved.get_future().wait();
+      while (answered.wait_for(kStopCheck) != std::future_status::ready) {
+        if (stopping) return matched;  // the scheduler has ended and answers no more
+      }
     } while (from);
     return matched;
   }
@@ -430,6 +438,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   std::mutex wake_mutex;
   std::condition_variable wake;
   bool ended = false;
+  std::atomic<bool> stopping{false};  // for workers: the scheduler may not answer any more
   Scheduler scheduler;
   std::vector<std::unique_ptr<Io>> io;
   WorkerPool workers;
@@ -478,6 +487,7 @@ void Delivery::reload(std::shared_ptr<const Options> options, std::shared_ptr<co
 void Delivery::stop(std::chrono::milliseconds grace) {
   Impl& impl = *impl_;
   if (!impl.thread.joinable()) return;
+  impl.stopping = true;
   std::promise<void> stopped;
   impl.tell([&stopped](Scheduler& s) {
     s.stop();
@@ -507,8 +517,8 @@ void Delivery::stop(std::chrono::milliseconds grace) {
       open += left.get_future().get();
     }
     if (open == 0) break;
-    std::unique_lock lock(impl.wake_mutex);
-    impl.wake.wait_for(lock, std::chrono::milliseconds(20));
+    // Not on `wake`: a notification meant for the scheduler would end here.
+    std::this_thread::sleep_for(kGraceCheck);
   }
   // Connections that only need a turn of their thread to end.
   for (auto& io : impl.io) {

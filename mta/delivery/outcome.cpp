@@ -97,8 +97,10 @@ JudgedAttempt judge(const queue::MessagePtr& message, const queue::DueEntry& ent
   judged.outcome.entry = entry;
   const mail::Envelope& envelope = message->envelope;
   std::vector<std::uint32_t> later;      // deferred by a reply about them
+  std::vector<std::uint32_t> as_stated;  // likewise, and the reply said for how long
   std::vector<std::uint32_t> untouched;  // not tried: due as before
   TimePoint due = envelope.expires_at;
+  TimePoint stated_due{};
 
   for (const RecipientResult& result : results) {
     std::uint32_t index = result.recipient;
@@ -146,8 +148,15 @@ JudgedAttempt judge(const queue::MessagePtr& message, const queue::DueEntry& ent
         const auto& steps =
             envelope.klass == mail::MailClass::Transactional ? *options.transactional_retries : *options.bulk_retries;
         auto stated = result.reply ? stated_retry_after(*result.reply) : std::nullopt;
-        due = std::min(due, next_attempt_at(now, progress.attempts, steps, random, stated));
-        later.push_back(index);
+        TimePoint next = std::min(envelope.expires_at, next_attempt_at(now, progress.attempts, steps, random, stated));
+        if (stated) {
+          // A record of their own: others, due sooner, must not bring these back before the host wants them.
+          stated_due = std::max(stated_due, next);
+          as_stated.push_back(index);
+        } else {
+          due = std::min(due, next);
+          later.push_back(index);
+        }
       }
     }
     events::Event event = event_for(*message, recipient, context, type, now);
@@ -160,6 +169,9 @@ JudgedAttempt judge(const queue::MessagePtr& message, const queue::DueEntry& ent
 
   judged.untouched = !untouched.empty();
   if (!later.empty()) judged.outcome.remaining.push_back({entry.lane, due, entry.id, std::move(later)});
+  if (!as_stated.empty()) {
+    judged.outcome.remaining.push_back({entry.lane, stated_due, entry.id, std::move(as_stated)});
+  }
   if (!untouched.empty() && !judged.outcome.changes.empty()) {
     judged.outcome.remaining.push_back({entry.lane, entry.due, entry.id, std::move(untouched)});
   }

@@ -120,6 +120,7 @@ void Scheduler::on_loaded(ItemId id, Result<queue::MessagePtr> message) {
   if (!item) return;
   if (!message) {
     if (message.error().code == std::errc::no_such_file_or_directory) {
+      ports_.discard(item->entry);
       lanes_.finish(*item, {});
       return;
     }

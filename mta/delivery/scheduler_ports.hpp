@@ -77,6 +77,8 @@ class SchedulerPorts {
   virtual void resolve(std::string domain) = 0;                                   ///< on_resolved
   virtual void record(std::vector<FinishedAttempt> attempts) = 0;                 ///< on_applied with all of them
   virtual void reschedule(std::vector<queue::DueEntry> entries, TimePoint due) = 0;  ///< on_rescheduled
+  /// A due record whose message is gone: to be removed. No answer.
+  virtual void discard(queue::DueEntry entry) = 0;
   virtual void event(events::Event event) = 0;
   /// True if a socket can be bound to the address now.
   virtual bool can_bind(const boost::asio::ip::address& address) = 0;

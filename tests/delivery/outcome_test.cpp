@@ -117,6 +117,17 @@ TEST_F(OutcomeTest, AStatedTimeOverridesAShorterStep) {
   EXPECT_LE(attempt.outcome.remaining[0].due, kNow + 660s);
 }
 
+TEST_F(OutcomeTest, WhoWasGivenATimeIsNotBroughtBackByOthers) {
+  const mail::Reply stated{451, mail::EnhancedStatus{4, 7, 1}, "Greylisted, try again in 600 seconds"};
+  JudgedAttempt attempt = judged(
+      {result(0, Kind::Transient, stated), result(1, Kind::Transient, kLater), result(2, Kind::Transient, stated)});
+  ASSERT_THAT(attempt.outcome.remaining, SizeIs(2));
+  EXPECT_THAT(attempt.outcome.remaining[0].recipients, ElementsAre(1u));
+  EXPECT_LE(attempt.outcome.remaining[0].due, kNow + 33s);
+  EXPECT_THAT(attempt.outcome.remaining[1].recipients, ElementsAre(0u, 2u));
+  EXPECT_GE(attempt.outcome.remaining[1].due, kNow + 600s);
+}
+
 TEST_F(OutcomeTest, StepsGoOnWithTheAttemptsOfTheClass) {
   for (auto& progress : message()->progress) progress.attempts = 1;
   JudgedAttempt attempt = judged(

@@ -193,6 +193,7 @@ class DeliveryWorld final : public delivery::SchedulerPorts {
   void prepare(delivery::ItemId item, queue::MessagePtr) override {
     pending.push_back([this, item] { scheduler.on_prepared(item, prepare_error); });
   }
+  void discard(queue::DueEntry entry) override { index.erase(key_of(entry)); }
   void resolve(std::string domain) override {
     ++resolved[domain];
     pending.push_back([this, domain] { scheduler.on_resolved(domain, resolution(domain)); });

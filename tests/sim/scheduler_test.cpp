@@ -571,5 +571,17 @@ TEST(Scheduler, AShiftedClockNeitherLosesNorRepeats) {
   }
 }
 
+TEST(Scheduler, DropsDueRecordsWhoseMessageIsGone) {
+  DeliveryWorld world(options_with(1));
+  queue::MessagePtr gone = world.leave_on_disk({"user@a.example"}, world.clock.now() - 1min);
+  world.leave_on_disk({"other@a.example"}, world.clock.now() - 1min);
+  world.messages.erase(gone->id);  // a power cut between records that were not synced
+  world.scan();
+  world.settle();
+  EXPECT_EQ(world.deliveries(), 1u);
+  EXPECT_TRUE(world.index.empty());
+  EXPECT_EQ(world.scheduler.counts().entries, 0u);
+}
+
 }  // namespace
 }  // namespace danki::delivery
