@@ -6,6 +6,7 @@
 #include "queue/store.hpp"
 #include "tests/fakes/clock.hpp"
 #include "tests/queue/fault_file_system.hpp"
+#include "tests/queue/sanitizer_suppressions.hpp"
 
 #include <condition_variable>
 #include <filesystem>
