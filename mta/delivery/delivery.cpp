@@ -6,7 +6,8 @@
 #include "base/worker_pool.hpp"
 #include "mail/address.hpp"
 #include "mta/delivery/egress_connection.hpp"
-#include "mta/delivery/mx_targets.hpp"
+#include "mta/delivery/lane_retry.hpp"
+#include "mta/delivery/resolution.hpp"
 #include "net/tls.hpp"
 
 #include <atomic>
@@ -30,9 +31,7 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr std::size_t kMaxWork = 100000;  // bounded already by what the scheduler holds in memory
-constexpr std::size_t kRetryPage = 1000;  // records moved per step of an operator's retry
 constexpr unsigned kWorkers = 2;          // for the disk
-constexpr std::chrono::milliseconds kStopCheck{100};
 constexpr std::chrono::milliseconds kGraceCheck{20};
 
 using Task = std::move_only_function<void(Scheduler&)>;
@@ -224,33 +223,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
       break;
     }
     MxTargets found = co_await resolve_targets(resolver, std::move(query));
-    Resolution resolution;
-    switch (found.status) {
-      case MxTargets::Status::Ok:
-        resolution.status = Resolution::Status::Ok;
-        break;
-      case MxTargets::Status::NullMx:
-        resolution.status = Resolution::Status::NullMx;
-        break;
-      case MxTargets::Status::NxDomain:
-        resolution.status = Resolution::Status::NxDomain;
-        break;
-      case MxTargets::Status::NoAddress:
-      case MxTargets::Status::Forbidden:
-        resolution.status = Resolution::Status::NoAddress;
-        break;
-      case MxTargets::Status::Loop:
-        resolution.status = Resolution::Status::Loop;
-        break;
-      case MxTargets::Status::NoFamily:
-      case MxTargets::Status::Temporary:
-        resolution.status = Resolution::Status::Temporary;
-        break;
-    }
-    resolution.site = std::move(found.site);
-    resolution.targets = std::move(found.targets);
-    resolution.ttl = std::chrono::seconds(found.ttl);
-    resolution.error = std::move(found.error);
+    Resolution resolution = to_resolution(std::move(found));
     tell([domain = std::move(domain), resolution = std::move(resolution)](Scheduler& s) {
       s.on_resolved(domain, resolution);
     });
@@ -375,55 +348,12 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
     tell([this, selector, done = std::move(done)](Scheduler& s) mutable {
       auto lanes = std::make_shared<std::vector<queue::LaneKey>>(s.retry(selector));
       on_worker([this, lanes, selector, done = std::move(done)] {
+        LaneRetry sweep(spool, clock, stopping, [this](LaneRetry::Task task) { tell(std::move(task)); });
         std::uint64_t matched = 0;
-        for (const queue::LaneKey& lane : *lanes) matched += retry_lane(lane, selector);
+        for (const queue::LaneKey& lane : *lanes) matched += sweep.run(lane, selector);
         done(matched);
       });
     });
-  }
-
-  /// What the lane's key does not tell.
-  bool matches(const queue::DueEntry& entry, const EntrySelector& selector, TimePoint now) {
-    if (!selector.id.empty() && entry.id.to_string() != selector.id) return false;
-    if (selector.campaign.empty() && !selector.older_than) return true;
-    auto message = spool.load(entry.id);
-    if (!message) return false;
-    const mail::Envelope& envelope = (*message)->envelope;
-    if (!selector.campaign.empty() && envelope.campaign != selector.campaign) return false;
-    return !selector.older_than || now - envelope.arrived_at >= *selector.older_than;
-  }
-
-  std::uint64_t retry_lane(const queue::LaneKey& lane, const EntrySelector& selector) {
-    std::uint64_t matched = 0;
-    std::optional<queue::DueEntry> from;
-    do {
-      if (stopping) return matched;
-      auto page = spool.read_lane(lane, from, TimePoint::max(), kRetryPage);
-      if (!page) {
-        log::error("reading the queue failed", {{"error", page.error().message()}});
-        return matched;
-      }
-      std::vector<queue::DueEntry> later;
-      TimePoint now = clock.now();
-      for (queue::DueEntry& entry : page->entries) {
-        if (!matches(entry, selector, now)) continue;
-        ++matched;
-        if (entry.due > now) later.push_back(std::move(entry));
-      }
-      from = std::move(page->next);
-      if (later.empty()) continue;
-      // Page by page, so that a million records do not pile up in memory.
-      auto moved = std::make_shared<std::promise<void>>();  // shared with a scheduler that may answer too late
-      auto answered = moved->get_future();
-      tell([moved, later = std::move(later)](Scheduler& s) mutable {
-        s.reschedule(std::move(later));
-        moved->set_value();
-      });
-      while (answered.wait_for(kStopCheck) != std::future_status::ready) {
-        if (stopping) return matched;  // the scheduler has ended and answers no more
-      }
-    } while (from);
-    return matched;
   }
 
   queue::Spool& spool;

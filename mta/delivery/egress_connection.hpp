@@ -1,6 +1,7 @@
 #pragma once
 
 #include "mta/delivery/scheduler_ports.hpp"
+#include "mta/delivery/session.hpp"
 
 #include <deque>
 #include <functional>

@@ -51,7 +51,7 @@ struct Lane {
   std::optional<LanePosition> disk_from;   ///< nothing before it is on disk but not in memory; nullopt: nothing on disk
   std::map<LanePosition, ItemId> members;  ///< what is in memory, by its record's key
   bool reading = false;
-  bool starved = false;  ///< found the table full; listed once
+  bool starved = false;                  ///< found the table full; listed once
   std::optional<LanePosition> inserted;  ///< least record written while `reading`
   std::set<LanePosition> finished;       ///< records that ended while `reading`
   std::set<LanePosition> moving;         ///< records that the spool is giving another time

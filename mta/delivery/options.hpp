@@ -2,14 +2,15 @@
 
 #include "base/time.hpp"
 
-#include <boost/asio/ip/address.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
 
 namespace danki::delivery {
 
@@ -66,7 +67,7 @@ struct ShapingOptions {
   std::string where;  ///< "danki.toml:12" for people
 };
 
-struct Timeouts {  ///< RFC 5321 section 4.5.3.2
+struct Timeouts {                            ///< RFC 5321 section 4.5.3.2
   std::chrono::milliseconds connect{30000};  ///< ours; the RFC names none, the kernel's two minutes are too long
   std::chrono::milliseconds banner{300000};
   std::chrono::milliseconds ehlo{300000};
@@ -86,19 +87,19 @@ struct Options {
   std::map<std::string, PoolOptions> pools;
   std::vector<RouteOptions> routes;  ///< first match wins
   std::vector<ShapingOptions> shaping;
-  std::vector<std::chrono::seconds> transactional_retries{std::chrono::seconds(30), std::chrono::seconds(60), std::chrono::seconds(120),
-                                                          std::chrono::seconds(300), std::chrono::seconds(600), std::chrono::seconds(1800),
-                                                          std::chrono::seconds(3600)};  ///< the last one repeats
-  std::vector<std::chrono::seconds> bulk_retries{std::chrono::seconds(300), std::chrono::seconds(600), std::chrono::seconds(1200),
-                                                 std::chrono::seconds(2400), std::chrono::seconds(4800), std::chrono::seconds(9600),
-                                                 std::chrono::seconds(14400)};
+  std::vector<std::chrono::seconds> transactional_retries{
+      std::chrono::seconds(30),  std::chrono::seconds(60),   std::chrono::seconds(120), std::chrono::seconds(300),
+      std::chrono::seconds(600), std::chrono::seconds(1800), std::chrono::seconds(3600)};  ///< the last one repeats
+  std::vector<std::chrono::seconds> bulk_retries{
+      std::chrono::seconds(300),  std::chrono::seconds(600),  std::chrono::seconds(1200), std::chrono::seconds(2400),
+      std::chrono::seconds(4800), std::chrono::seconds(9600), std::chrono::seconds(14400)};
   double bulk_share = 0.1;
   bool eightbit_convert = true;  ///< false: bounce
   std::chrono::seconds sign_max_age{24 * 3600};
   std::chrono::milliseconds shutdown_grace{60000};
   bool allow_private_mx = false;
   std::vector<boost::asio::ip::address> own_addresses;  ///< of our listeners: mail must not loop to them
-  bool send_unsigned = false;    ///< [auth] missing_key = "send_unsigned"
+  bool send_unsigned = false;                           ///< [auth] missing_key = "send_unsigned"
   Timeouts timeouts;
 };
 

@@ -3,7 +3,7 @@
 #include "base/random.hpp"
 #include "events/event.hpp"
 #include "mail/dsn.hpp"
-#include "mta/delivery/session.hpp"
+#include "mta/delivery/session_options.hpp"
 #include "queue/spool.hpp"
 
 #include <string>

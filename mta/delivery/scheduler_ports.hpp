@@ -2,7 +2,7 @@
 
 #include "mta/delivery/lane_table.hpp"
 #include "mta/delivery/outcome.hpp"
-#include "mta/delivery/session.hpp"
+#include "mta/delivery/session_options.hpp"
 
 #include <optional>
 #include <string>

@@ -3,8 +3,7 @@
 #include "base/result.hpp"
 #include "mail/reply.hpp"
 #include "mta/delivery/extensions.hpp"
-#include "mta/delivery/host_target.hpp"
-#include "mta/delivery/options.hpp"
+#include "mta/delivery/session_options.hpp"
 #include "mta/delivery/session_result.hpp"
 #include "net/stream.hpp"
 #include "queue/message.hpp"
@@ -21,24 +20,6 @@
 /// The SMTP client: one outbound session (RFC 5321), and what each reply means for each recipient. Knows nothing of
 /// queues and limits.
 namespace danki::delivery {
-
-/// The session never came to where MAIL could be said. Nothing of this counts against a message.
-struct SessionFailure {
-  Stage stage = Stage::Connect;
-  HostTarget target;
-  std::optional<mail::Reply> reply;  ///< empty: the transport failed
-  std::string error;                 ///< for people
-  bool source_at_fault = false;      ///< the source's address could not be bound
-};
-
-struct SessionOptions {
-  std::string ehlo;
-  std::optional<boost::asio::ip::address> local_address;
-  TlsPolicy tls = TlsPolicy::Opportunistic;
-  SSL_CTX* tls_context = nullptr;        ///< for opportunistic TLS; outlives the session
-  SSL_CTX* verifying_context = nullptr;  ///< for TlsPolicy::Require
-  Timeouts timeouts;
-};
 
 struct TransactionRequest {
   queue::MessagePtr message;

@@ -2,7 +2,7 @@
 
 #include "base/random.hpp"
 #include "mta/delivery/lane_table.hpp"
-#include "mta/delivery/session.hpp"
+#include "mta/delivery/session_options.hpp"
 
 #include <cstdint>
 #include <deque>

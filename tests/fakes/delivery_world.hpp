@@ -190,8 +190,11 @@ class DeliveryWorld final : public delivery::SchedulerPorts {
       });
     }
   }
-  void prepare(delivery::ItemId item, queue::MessagePtr) override {
-    pending.push_back([this, item] { scheduler.on_prepared(item, prepare_error); });
+  void prepare(delivery::ItemId item, queue::MessagePtr message) override {
+    pending.push_back([this, item, id = message->id] {
+      if (prepare_error.empty()) prepared.insert(id);
+      scheduler.on_prepared(item, prepare_error);
+    });
   }
   void discard(queue::DueEntry entry) override { index.erase(key_of(entry)); }
   void resolve(std::string domain) override {
@@ -235,7 +238,7 @@ class DeliveryWorld final : public delivery::SchedulerPorts {
   }
   void event(events::Event event) override { events.push_back(std::move(event)); }
   bool can_bind(const boost::asio::ip::address& address) override { return !unbindable.contains(address.to_string()); }
-  bool is_prepared(const queue::Message&) override { return unsigned_mail; }
+  bool is_prepared(const queue::Message& message) override { return unsigned_mail || prepared.contains(message.id); }
 
   void unstick() {
     spool_stuck = false;
@@ -261,6 +264,7 @@ class DeliveryWorld final : public delivery::SchedulerPorts {
   std::function<delivery::Resolution(const std::string&)> resolution;
   std::string prepare_error;
   bool unsigned_mail = false;
+  std::set<queue::MessageId> prepared;  ///< taken out by a test, a signature is old
   bool spool_stuck = false;
   std::set<std::string> unbindable;
 

@@ -553,6 +553,23 @@ TEST(Scheduler, SigningTroubleDefersAndSaysWhy) {
   EXPECT_EQ(world.deliveries(), 1u);
 }
 
+TEST(Scheduler, SignsAnewWhatWaitedTooLongInMemory) {
+  DeliveryWorld world(options_with(1));
+  bool up = false;
+  world.connect = [&](const ConnectionPlan&) -> std::optional<SessionFailure> {
+    if (up) return std::nullopt;
+    return SessionFailure{.stage = Stage::Connect, .target = {}, .reply = {}, .error = "refused"};
+  };
+  auto message = world.submit({"user@a.example"});
+  world.pass(1min);
+  EXPECT_TRUE(world.prepared.contains(message->id));
+  world.prepared.clear();
+  up = true;
+  world.pass(6min);
+  EXPECT_EQ(world.deliveries(), 1u);
+  EXPECT_TRUE(world.prepared.contains(message->id));
+}
+
 TEST(Scheduler, AShiftedClockNeitherLosesNorRepeats) {
   for (auto jump : {-1h, 1h}) {
     DeliveryWorld world(options_with(1));

@@ -1,0 +1,34 @@
+#pragma once
+
+#include "mail/reply.hpp"
+#include "mta/delivery/host_target.hpp"
+#include "mta/delivery/options.hpp"
+#include "mta/delivery/session_result.hpp"
+
+#include <optional>
+#include <string>
+
+typedef struct ssl_ctx_st SSL_CTX;
+
+/// What an outbound session is told, and how it may fail to begin. No sockets here: the scheduler plans with these.
+namespace danki::delivery {
+
+/// The session never came to where MAIL could be said. Nothing of this counts against a message.
+struct SessionFailure {
+  Stage stage = Stage::Connect;
+  HostTarget target;
+  std::optional<mail::Reply> reply;  ///< empty: the transport failed
+  std::string error;                 ///< for people
+  bool source_at_fault = false;      ///< the source's address could not be bound
+};
+
+struct SessionOptions {
+  std::string ehlo;
+  std::optional<boost::asio::ip::address> local_address;
+  TlsPolicy tls = TlsPolicy::Opportunistic;
+  SSL_CTX* tls_context = nullptr;        ///< for opportunistic TLS; outlives the session
+  SSL_CTX* verifying_context = nullptr;  ///< for TlsPolicy::Require
+  Timeouts timeouts;
+};
+
+}  // namespace danki::delivery
