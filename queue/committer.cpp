@@ -179,7 +179,7 @@ bool Committer::add(DiscardOp& op, Consequences& consequences) {
 }
 
 bool Committer::add(CounterOp& op, Consequences&) {
-  builder_.counter(op.key, op.value);
+  builder_.counter(op.key, op.take());
   return true;
 }
 

@@ -33,7 +33,8 @@ struct DiscardOp {
   std::size_t next = 0;
 };
 struct CounterOp {
-  std::string key, value;
+  std::string key;
+  std::function<std::string()> take;  ///< its newest value
   std::function<void()> applied;
 };
 /// What must not get lost: kept while writes fail, in order.

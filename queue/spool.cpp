@@ -16,29 +16,45 @@
 namespace danki::queue {
 namespace {
 
-/// Counters handed over and not yet in the database: a reader finds the newest.
+/// Counters handed over and not yet in the database: a reader finds the newest, and one that is set many times while
+/// writes fail waits as one operation.
 class PendingCounters {
  public:
-  void add(const std::string& key, const std::string& value) {
+  /// True when an operation must be queued for it.
+  bool set(const std::string& key, std::string value) {
     const std::scoped_lock lock(mutex_);
-    auto& pending = values_[key];
-    pending.first = value;
-    ++pending.second;
+    Pending& pending = values_[key];
+    pending.value = std::move(value);
+    return !std::exchange(pending.is_queued, true);
   }
-  void applied(const std::string& key) {
+  /// The queued operation is being written.
+  std::string take(const std::string& key) {
+    const std::scoped_lock lock(mutex_);
+    Pending& pending = values_[key];
+    pending.is_queued = false;
+    ++pending.writes;
+    return pending.value;
+  }
+  void written(const std::string& key) {
     const std::scoped_lock lock(mutex_);
     const auto at = values_.find(key);
-    if (at != values_.end() && --at->second.second == 0) values_.erase(at);
+    if (--at->second.writes == 0 && !at->second.is_queued) values_.erase(at);
   }
   std::optional<std::string> find(const std::string& key) {
     const std::scoped_lock lock(mutex_);
     const auto at = values_.find(key);
-    return at == values_.end() ? std::nullopt : std::optional(at->second.first);
+    return at == values_.end() ? std::nullopt : std::optional(at->second.value);
   }
 
  private:
+  struct Pending {
+    std::string value;
+    bool is_queued = false;
+    std::size_t writes = 0;
+  };
+
   std::mutex mutex_;
-  std::map<std::string, std::pair<std::string, std::size_t>> values_;  // and how many writes are pending
+  std::map<std::string, Pending> values_;
 };
 
 }  // namespace
@@ -112,10 +128,11 @@ void Spool::discard(std::vector<DueEntry> entries) {
 }
 
 void Spool::set_counter(std::string key, std::string value) {
-  impl_->pending_counters.add(key, value);
-  auto applied = [impl = impl_.get(), key] { impl->pending_counters.applied(key); };
-  KeptOp op = CounterOp{.key = key, .value = std::move(value), .applied = std::move(applied)};
-  if (!impl_->committer.queue().push(std::move(op))) impl_->pending_counters.applied(key);
+  PendingCounters& pending = impl_->pending_counters;
+  if (!pending.set(key, std::move(value))) return;
+  impl_->committer.queue().push(CounterOp{.key = key,
+                                          .take = [&pending, key] { return pending.take(key); },
+                                          .applied = [&pending, key] { pending.written(key); }});
 }
 
 Refusal Spool::refusal() const {

@@ -215,6 +215,22 @@ TEST_F(SpoolFailureTest, ResumesAfterAFailedFlush) {
   EXPECT_EQ(check_nothing_half_there(options).size(), stored.size());
 }
 
+TEST_F(SpoolFailureTest, CountersSetManyTimesMeanwhileAreWrittenOnce) {
+  open(fault.env.get());
+  fail(Operation::Append, IOStatus::IOError("injected"));
+  for (int i = 0; i < 1000; ++i) spool->set_counter("a", std::to_string(i));
+  EXPECT_EQ(spool->counter("a"), "999");
+  ASSERT_TRUE(comes_true([&] { return spool->stats().write_failing; }));
+  for (int i = 1000; i < 2000; ++i) spool->set_counter("a", std::to_string(i));
+  files().clear_fault();
+  ASSERT_TRUE(comes_true([&] { return !spool->stats().write_failing; }));
+  const auto batches = spool->stats().batches;
+  close();
+  EXPECT_LE(batches, 4u);
+  open();
+  EXPECT_EQ(spool->counter("a"), "1999");
+}
+
 TEST_F(SpoolFailureTest, ReadersSurviveReopening) {
   open(fault.env.get());
   const Accepted accepted = accept(make_message({"a.test"}, "body"));
