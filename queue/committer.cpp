@@ -5,6 +5,7 @@
 #include "queue/reader.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace danki::queue {
 namespace {
@@ -12,6 +13,10 @@ namespace {
 constexpr std::size_t kMaxBatchBytes =
     8 << 20;  // 20 sessions with 100 KiB are 2 MiB; larger ones gain nothing by company
 constexpr std::chrono::milliseconds kDiskCheckEvery{500};
+// Lock-step sessions fall into two groups that take turns, each waiting for the other's sync. Where a sync is slow,
+// waiting a part of it for the group just answered makes one group of them: half the syncs.
+constexpr std::chrono::milliseconds kSlowSync{1};
+constexpr std::chrono::milliseconds kLongestGathering{5};
 // 2020-01-01T00:00:00Z, from which ids count.
 constexpr TimePoint kIdEpoch{std::chrono::seconds{1577836800}};
 // What a power cut took may have been given ids (refused mail, reports of outcomes not yet synced): less than in a
@@ -80,8 +85,15 @@ void Committer::run() {
     if (failure_ && now >= failure_->retry_at) recover(now);
     commit_all(accepts);
     sync_if_due(Steady::now());
+    gather_if_slow();
   }
   last_attempts();
+}
+
+void Committer::gather_if_slow() {
+  const std::size_t answered = std::exchange(answered_, 0);
+  if (failure_ || answered == 0 || last_sync_took_ < kSlowSync) return;
+  queue_.gather(answered, Steady::now() + std::min<Steady::duration>(last_sync_took_ / 2, kLongestGathering));
 }
 
 Committer::Steady::time_point Committer::next_wake() const {
@@ -118,7 +130,12 @@ bool Committer::commit_batch(std::vector<AcceptOp>& accepts, std::size_t& next) 
   const Head head = head_after(admissions.size() + consequences.reports.size(), consequences.removed);
   builder_.head(head);
   const bool sync = !admissions.empty();
+  const auto began = Steady::now();
   const auto status = store_.write(builder_.batch(), sync);
+  if (sync) {
+    last_sync_took_ = Steady::now() - began;
+    answered_ = admissions.size();
+  }
   if (!status.ok()) {
     batch_failed(status, head, std::move(consequences), std::move(admissions));
     return false;

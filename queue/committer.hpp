@@ -79,6 +79,7 @@ class Committer {
 
   void run();
   Steady::time_point next_wake() const;
+  void gather_if_slow();
   void commit_all(std::vector<AcceptOp>& accepts);
   bool commit_batch(std::vector<AcceptOp>& accepts, std::size_t& next);
   void add_kept(Consequences& consequences);
@@ -130,6 +131,8 @@ class Committer {
   std::deque<UnsyncedBatch> unsynced_;
   Steady::time_point sync_at_{};  // when unsynced_ is not empty
   std::optional<Failure> failure_;
+  std::size_t answered_ = 0;  // messages of the last synced batch
+  Steady::duration last_sync_took_{};
   Steady::time_point disk_check_at_{};
   Steady::time_point flushed_at_{};
   std::uint64_t flushed_batch_ = 0;

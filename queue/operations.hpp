@@ -59,6 +59,17 @@ class OperationQueue {
     waiting_bytes_ = 0;
     return !closed_;
   }
+  /// Waits until `expected` more messages wait than now, or `until`. A lone one that is expected is not waited for.
+  void gather(std::size_t expected, std::chrono::steady_clock::time_point until) {
+    std::unique_lock lock(mutex_);
+    const std::size_t together = accepts_.size() + expected;
+    if (together < 2) return;
+    while (!closed_ && accepts_.size() < together) {
+      taker_waits_ = true;
+      if (changed_.wait_until(lock, until) == std::cv_status::timeout) break;
+    }
+    taker_waits_ = false;
+  }
   void close() {
     const std::scoped_lock lock(mutex_);
     closed_ = true;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <future>
 #include <mutex>
+#include <thread>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/ip/v6_only.hpp>
@@ -30,6 +31,9 @@ std::string to_text(const tcp::endpoint& endpoint) {
                                     : fmt::format("{}:{}", address, endpoint.port());
 }
 
+constexpr int kBindTries = 20;
+constexpr std::chrono::milliseconds kBindPause{50};
+
 boost::system::error_code listen_on(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, bool shares_port) {
   boost::system::error_code ec;
   acceptor.open(endpoint.protocol(), ec);
@@ -52,8 +56,14 @@ Result<Acceptors> bind_everywhere(IoThreads& threads, tcp::endpoint endpoint) {
   };
   if (endpoint.port() != 0) {
     // SO_REUSEPORT would silently share the port with another process of ours: ask once without it.
-    tcp::acceptor probe(threads.context(0));
-    if (const auto ec = listen_on(probe, endpoint, false)) return failed(ec);
+    // A predecessor that has just ended may hold it for a moment: seen once in some hundred quick restarts.
+    boost::system::error_code ec = asio::error::address_in_use;
+    for (int tries = 0; tries < kBindTries && ec == asio::error::address_in_use; ++tries) {
+      if (tries > 0) std::this_thread::sleep_for(kBindPause);
+      tcp::acceptor probe(threads.context(0));
+      ec = listen_on(probe, endpoint, false);
+    }
+    if (ec) return failed(ec);
   }
   Acceptors acceptors;
   for (std::size_t i = 0; i < threads.size(); ++i) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +15,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <rocksdb/env.h>
@@ -55,6 +57,8 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
   static bool is_log(const std::string& path) { return path.ends_with(".log"); }
   std::uint64_t log_syncs() const { return log_syncs_; }
 
+  /// A slow disk: each sync of the log takes at least so long.
+  void slow_syncs(std::chrono::milliseconds each) { sync_takes_ = each; }
   /// Syncs of the log wait until release_syncs().
   void hold_syncs() {
     const std::scoped_lock lock(mutex_);
@@ -256,6 +260,7 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
 
   void hold(const std::string& path) {
     if (!is_log(path)) return;
+    std::this_thread::sleep_for(sync_takes_.load());
     std::unique_lock lock(mutex_);
     ++held_syncs_;
     changed_.notify_all();
@@ -324,6 +329,7 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
   std::uint64_t kept_files_ = 0;
   std::atomic<std::uint64_t> operations_{0}, log_syncs_{0};
   std::atomic<bool> dead_{false};
+  std::atomic<std::chrono::milliseconds> sync_takes_{};
   bool hold_syncs_ = false;
   std::size_t held_syncs_ = 0;
 };
