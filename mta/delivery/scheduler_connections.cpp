@@ -227,7 +227,6 @@ void Scheduler::on_connect_failed(ConnectionId id, const SessionFailure& failure
 
 void Scheduler::path_failed(Path& path, const std::string& problem) {
   TimePoint now = clock_.now();
-  path.last_problem = problem;
   path.site->last_reply = problem;
   mark(*path.site);
   if (path.closed_until > now) return;  // several connections failed in one go

@@ -66,7 +66,6 @@ struct Path {
   std::size_t connected = 0;
   unsigned failures = 0;     ///< in a row
   TimePoint closed_until{};  ///< backing off
-  std::string last_problem;
 };
 
 struct Site {
@@ -81,7 +80,6 @@ struct Site {
   std::size_t pool_turn = 0;  ///< which pool a connection is filled from first
   std::string last_reply;
   bool dirty = false;  ///< in the list of sites to dispatch
-  std::optional<TimePoint> wake_at;
 
   std::size_t ready(mail::MailClass klass) const;
 };

@@ -56,7 +56,7 @@ Result<Acceptors> bind_everywhere(IoThreads& threads, tcp::endpoint endpoint) {
   };
   if (endpoint.port() != 0) {
     // SO_REUSEPORT would silently share the port with another process of ours: ask once without it.
-    // A predecessor that has just ended may hold it for a moment: seen once in some hundred quick restarts.
+    // A predecessor that has just ended may hold it for a moment: seen once, in tests/crash/stop_test.py.
     boost::system::error_code ec = asio::error::address_in_use;
     for (int tries = 0; tries < kBindTries && ec == asio::error::address_in_use; ++tries) {
       if (tries > 0) std::this_thread::sleep_for(kBindPause);
