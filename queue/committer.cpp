@@ -62,6 +62,7 @@ Result<void> Committer::start() {
   flushed_batch_ = head_.batch;
   next_id_ = head_.next_id + kIdsSkipped;
   last_id_ = (next_id_ << 8) - 1;
+  store_.show_up_to(last_id());
   counters_.messages = head_.messages;
   flushed_at_ = Steady::now();
   reserve_.check(true);
@@ -244,6 +245,7 @@ Head Committer::head_after(std::size_t admitted, std::size_t removed) const {
 
 void Committer::written(bool synced, const Head& head) {
   head_ = head;
+  store_.show_up_to(last_id());
   counters_.messages = head.messages;
   ++counters_.batches;
   bytes_since_flush_ += builder_.bytes();

@@ -63,6 +63,7 @@ void Committer::recover(Steady::time_point now) {
   }
   Consequences consequences = std::move(failure_->consequences);
   failure_.reset();
+  store_.show_up_to(last_id());
   counters_.failing = false;
   counters_.failing_for_space = false;
   log::info("the spool can be written again");

@@ -132,6 +132,7 @@ rocksdb::ReadOptions scan_options() {
 }  // namespace
 
 Result<std::unique_ptr<Message>> read_message(const Store::Reading& reading, MessageId id) {
+  if (!reading.shows(id)) return std::unexpected(Error{std::errc::no_such_file_or_directory, about(id)});
   const Snapshot snapshot(reading);
   rocksdb::ReadOptions options;
   options.snapshot = snapshot.get();
@@ -175,6 +176,7 @@ Result<LanePage> read_lane_page(const Store::Reading& reading, const LaneKey& la
   for (at->Seek(from ? due_key(*from) : lane_begin(lane)); at->Valid(); at->Next()) {
     auto entry = decode_due(at->key().ToStringView(), at->value().ToStringView());
     if (!entry) return std::unexpected(entry.error());
+    if (!reading.shows(entry->id)) continue;
     if (entry->due > until || page.entries.size() >= limit) {
       page.next = std::move(*entry);
       break;
@@ -191,7 +193,7 @@ Result<std::vector<LaneCount>> count_lanes(const Store::Reading& reading, Messag
   for (at->SeekToFirst(); at->Valid(); at->Next()) {
     const auto record = summarise_due(at->key().ToStringView(), at->value().ToStringView());
     if (!record) return std::unexpected(record.error());
-    if (record->id > up_to) continue;
+    if (record->id > up_to || !reading.shows(record->id)) continue;
     const bool same_lane = !lanes.empty() && lanes.back().lane.domain == record->domain &&
                            lanes.back().lane.klass == record->klass && lanes.back().lane.tenant == record->tenant;
     if (!same_lane) {
@@ -221,6 +223,7 @@ Result<std::vector<DueEntry>> list_due(const Store::Reading& reading, const std:
   for (; at->Valid() && entries.size() < limit; at->Next()) {
     auto entry = decode_due(at->key().ToStringView(), at->value().ToStringView());
     if (!entry) return std::unexpected(entry.error());
+    if (!reading.shows(entry->id)) continue;
     entries.push_back(std::move(*entry));
   }
   if (!at->status().ok()) return std::unexpected(to_error(at->status(), "due index"));

@@ -61,9 +61,10 @@ std::string database_path(const SpoolOptions& options) {
 
 Store::Store(SpoolOptions options, rocksdb::Env* env, bool is_repairing)
     : options_(std::move(options)),
-      env_(env ? env : rocksdb::Env::Default()),
+      log_files_(std::make_shared<LogFiles>((env ? env : rocksdb::Env::Default())->GetFileSystem())),
+      env_(rocksdb::NewCompositeEnv(log_files_)),
       is_repairing_(is_repairing),
-      database_(database_options(options_, env_)) {
+      database_(database_options(options_, env_.get())) {
   if (is_repairing_) {
     database_.db.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
     database_.db.paranoid_checks = false;
@@ -150,9 +151,9 @@ Result<void> Store::check_format() {
   const std::unique_ptr<rocksdb::Iterator> any(db_->NewIterator({}, family(Family::Envelopes)));
   any->SeekToFirst();
   if (any->Valid() && !is_repairing_) return std::unexpected(Error{Errc::UnknownFormat, path + ": no version stored"});
-  rocksdb::WriteOptions durable;
-  durable.sync = true;
-  const auto written = db_->Put(durable, family(Family::Default), rocksdb::Slice(kFormatKey), known);
+  rocksdb::WriteBatch version;
+  version.Put(family(Family::Default), rocksdb::Slice(kFormatKey), known);
+  const auto written = write(version, true);
   if (!written.ok()) return std::unexpected(to_error(written, path));
   return {};
 }
@@ -198,13 +199,14 @@ void Store::end_reading() {
 }
 
 rocksdb::Status Store::write(rocksdb::WriteBatch& batch, bool sync) {
-  rocksdb::WriteOptions options;
-  options.sync = sync;
-  return db_->Write(options, &batch);
+  auto status = db_->Write({}, &batch);
+  return status.ok() && sync ? this->sync() : status;
 }
 
 rocksdb::Status Store::sync() {
-  return db_->SyncWAL();
+  auto status = log_files_->sync();
+  if (!status.ok()) log_failed_ = true;
+  return status;
 }
 
 rocksdb::Status Store::resume() {
@@ -221,7 +223,7 @@ std::uint64_t Store::memtable_bytes() const {
 
 rocksdb::Status Store::try_disk() {
   const std::string path = (options_.directory / "probe").string();
-  const auto status = rocksdb::WriteStringToFile(env_, std::string(4096, 'x'), path, true);
+  const auto status = rocksdb::WriteStringToFile(env_.get(), std::string(4096, 'x'), path, true);
   env_->DeleteFile(path).PermitUncheckedError();
   return status;
 }

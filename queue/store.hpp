@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "queue/log_files.hpp"
 #include "queue/options.hpp"
 #include "queue/records.hpp"
 #include "queue/store_options.hpp"
@@ -43,17 +44,20 @@ class Store {
   /// A reader's place: while it lives, the database is not closed. Short-lived.
   class Reading {
    public:
-    explicit Reading(Store* store) : store_(store) {}
-    Reading(Reading&& other) noexcept : store_(std::exchange(other.store_, nullptr)) {}
+    explicit Reading(Store* store) : store_(store), shown_{store->shown_up_to_} {}
+    Reading(Reading&& other) noexcept : store_(std::exchange(other.store_, nullptr)), shown_(other.shown_) {}
     Reading& operator=(Reading&&) = delete;
     ~Reading() {
       if (store_) store_->end_reading();
     }
     rocksdb::DB* operator->() const { return store_->db_.get(); }
     rocksdb::ColumnFamilyHandle* family(Family f) const { return store_->family(f); }
+    /// Whether a message is there for readers; show_up_to().
+    bool shows(MessageId id) const { return id <= shown_; }
 
    private:
     Store* store_;
+    const MessageId shown_;
   };
   /// Waits while the database is being reopened. Errc::Closed after close(), Errc::Unavailable when reopening failed
   /// and is yet to be tried again.
@@ -64,6 +68,9 @@ class Store {
   rocksdb::ColumnFamilyHandle* family(Family f) const { return handles_[static_cast<std::size_t>(f)]; }
   bool is_open() const { return db_ != nullptr; }
   rocksdb::Status write(rocksdb::WriteBatch& batch, bool sync);
+  /// Messages with later ids are in the database before their sync has returned, and stay there for a moment when it
+  /// failed and they were refused: nobody may find and deliver them. At first all are shown.
+  void show_up_to(MessageId id) { shown_up_to_ = id.value; }
   rocksdb::Status sync();
   /// After a failed flush or compaction: makes the open database take writes again.
   rocksdb::Status resume();
@@ -97,12 +104,14 @@ class Store {
   void end_reading();
 
   const SpoolOptions options_;
-  rocksdb::Env* const env_;
+  const std::shared_ptr<LogFiles> log_files_;  // with env_
+  const std::unique_ptr<rocksdb::Env> env_;
   const bool is_repairing_;
   DatabaseOptions database_;
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyNames.size()> handles_{};
   std::atomic<bool> background_failed_{false}, log_failed_{false};
+  std::atomic<std::uint64_t> shown_up_to_{~std::uint64_t{0}};
 
   enum class Gate { Open, Reopening, Broken, Closed };
   std::mutex gate_mutex_;

@@ -231,6 +231,8 @@ TEST_F(PowerCutTest, LosesNothingThatWasAcknowledged) {
         spool.reset();
         messages += fresh.size();
         known.merge(fresh);
+      } else {
+        ASSERT_TRUE(fault.files->is_dead()) << "what a cut left does not open: " << opened.error().message();
       }
       ASSERT_TRUE(fault.files->is_dead());
       fault.files->lose_unsynced(random);

@@ -18,17 +18,6 @@ using Operation = FaultFileSystem::Operation;
 using IOStatus = FaultFileSystem::IOStatus;
 using namespace std::chrono_literals;
 
-/// The condition comes true by the spool's own threads; the pauses only keep the test from taking the processor.
-template <class F>
-bool comes_true(F&& condition) {
-  const auto end = std::chrono::steady_clock::now() + 30s;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(2ms);
-  }
-  return true;
-}
-
 class SpoolFailureTest : public SpoolTest {
  protected:
   SpoolFailureTest() : fault(scratch.path() / "attic") {}

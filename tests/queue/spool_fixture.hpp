@@ -8,12 +8,14 @@
 #include "tests/queue/fault_file_system.hpp"
 #include "tests/queue/sanitizer_suppressions.hpp"
 
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <future>
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -100,6 +102,17 @@ inline Outcome outcome_of(MessagePtr message, DueEntry entry, RecipientProgress:
   }
   outcome.entry = std::move(entry);
   return outcome;
+}
+
+/// The condition comes true by the spool's own threads; the pauses only keep the test from taking the processor.
+template <class F>
+bool comes_true(F&& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
 }
 
 /// What the sink was told, for whoever waits for it.
