@@ -111,6 +111,11 @@ IOStatus LogFiles::sync() {
   return status;
 }
 
+bool LogFiles::has_new_log() const {
+  const std::scoped_lock lock(mutex_);
+  return !new_name_in_.empty();
+}
+
 /// Without its name a new log would be gone with the power.
 IOStatus LogFiles::sync_directory(const std::string& path) {
   std::unique_ptr<rocksdb::FSDirectory> directory;

@@ -28,12 +28,15 @@ class LogFiles final : public rocksdb::FileSystemWrapper {
   /// log that RocksDB closed held is in tables by then. For one thread; others may write and sync meanwhile.
   rocksdb::IOStatus sync();
 
+  /// A log was created since the last sync().
+  bool has_new_log() const;
+
  private:
   class Log;
   class Handle;
   rocksdb::IOStatus sync_directory(const std::string& path);
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<std::weak_ptr<Log>> logs_;  // RocksDB's handles own them
   std::string new_name_in_;               // the directory to sync; empty when there is no new log
 };

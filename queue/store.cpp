@@ -153,6 +153,8 @@ Result<void> Store::check_format() {
   if (any->Valid() && !is_repairing_) return std::unexpected(Error{Errc::UnknownFormat, path + ": no version stored"});
   rocksdb::WriteBatch version;
   version.Put(family(Family::Default), rocksdb::Slice(kFormatKey), known);
+  // The check of the log (queue/wal_check.hpp) wants a number in its first batch.
+  if (!is_repairing_) version.Put(family(Family::Default), rocksdb::Slice(kHeadKey), encode_head(Head{}));
   const auto written = write(version, true);
   if (!written.ok()) return std::unexpected(to_error(written, path));
   return {};
@@ -200,7 +202,7 @@ void Store::end_reading() {
 
 rocksdb::Status Store::write(rocksdb::WriteBatch& batch, bool sync) {
   auto status = db_->Write({}, &batch);
-  return status.ok() && sync ? this->sync() : status;
+  return status.ok() && (sync || log_files_->has_new_log()) ? this->sync() : status;
 }
 
 rocksdb::Status Store::sync() {

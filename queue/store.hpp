@@ -67,6 +67,8 @@ class Store {
 
   rocksdb::ColumnFamilyHandle* family(Family f) const { return handles_[static_cast<std::size_t>(f)]; }
   bool is_open() const { return db_ != nullptr; }
+  /// The first batch of a log is always synced: so where a log does not begin well and others follow it, that is damage
+  /// and not what a power cut took of batches nobody had synced.
   rocksdb::Status write(rocksdb::WriteBatch& batch, bool sync);
   /// Messages with later ids are in the database before their sync has returned, and stay there for a moment when it
   /// failed and they were refused: nobody may find and deliver them. At first all are shown.

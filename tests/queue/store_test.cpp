@@ -58,5 +58,21 @@ TEST_F(StoreTest, SurvivesAFailedSyncThatAFlushAndAWriteWaitFor) {
   EXPECT_TRUE(put("later", true));
 }
 
+TEST_F(StoreTest, SyncsTheFirstBatchOfEveryLog) {
+  auto opened = Store::open(options, fault.env.get());
+  ASSERT_TRUE(opened) << opened.error().message();
+  store = std::move(*opened);
+  const auto syncs_of_put = [&](bool sync) {
+    const auto before = fault.files->log_syncs();
+    EXPECT_TRUE(put("x", sync));
+    return fault.files->log_syncs() - before;
+  };
+  EXPECT_EQ(syncs_of_put(false), 0u) << "the first batch tells the format";
+  EXPECT_EQ(syncs_of_put(true), 1u);
+  store->compact();  // ends the log
+  EXPECT_EQ(syncs_of_put(false), 1u);
+  EXPECT_EQ(syncs_of_put(false), 0u);
+}
+
 }  // namespace
 }  // namespace danki::queue::testing
