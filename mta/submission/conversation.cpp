@@ -306,6 +306,9 @@ void Conversation::on_domain(DomainVerdict verdict) {
     case DomainVerdict::NullMx:
       refuse({556, "5.1.10", fmt::format("domain {} accepts no mail (null MX)", domain())});
       break;
+    case DomainVerdict::Loop:
+      refuse({554, "5.4.6", fmt::format("mail for {} leads back to this relay", domain())});
+      break;
     case DomainVerdict::Accepts:
       return add_recipient();
   }

@@ -50,23 +50,51 @@ asio::awaitable<void> DomainChecker::look_up(std::string domain) {
     }
   } const wake{*this, domain};
 
-  const net::MxLookup answer = co_await net::lookup_mx(resolver_, domain);
+  net::MxLookup answer = co_await net::lookup_mx(resolver_, domain);
   const Duration ttl = std::min<Duration>(kMaxKept, std::chrono::seconds(std::max(1u, answer.ttl)));
+  Finding finding{DomainVerdict::Accepts, ttl};
   switch (answer.status) {
     case net::MxLookup::Status::NxDomain:
-      keep(domain, DomainVerdict::NotFound, ttl);
+      finding.verdict = DomainVerdict::NotFound;
       break;
     case net::MxLookup::Status::NullMx:
-      keep(domain, DomainVerdict::NullMx, ttl);
+      finding.verdict = DomainVerdict::NullMx;
       break;
     case net::MxLookup::Status::Ok:
+      if (own_.any()) finding = co_await look_at_hosts(std::move(answer.hosts), ttl);
+      break;
     case net::MxLookup::Status::NoAddress:
-      keep(domain, DomainVerdict::Accepts, ttl);
       break;
     case net::MxLookup::Status::Temporary:
-      keep(domain, DomainVerdict::Accepts, kSilenceKept);
+      finding.how_long = kSilenceKept;
       break;
   }
+  keep(domain, finding.verdict, finding.how_long);
+}
+
+/// A host of the best preference that is ourselves leaves nobody to send to (RFC 5321 section 5.1: it and all that are
+/// not preferred to it must not be used).
+asio::awaitable<DomainChecker::Finding> DomainChecker::look_at_hosts(std::vector<net::MxHost> hosts, Duration ttl) {
+  std::erase_if(hosts, [best = hosts.front().preference](const net::MxHost& host) { return host.preference != best; });
+  if (hosts.size() > kMaxBestHosts) hosts.resize(kMaxBestHosts);
+  for (const net::MxHost& host : hosts) {  // all at the same time: a client waits
+    resolver_.prefetch(host.name, net::DnsType::A);
+    resolver_.prefetch(host.name, net::DnsType::Aaaa);
+  }
+  Finding finding{DomainVerdict::Accepts, ttl};
+  for (const net::MxHost& host : hosts) {
+    const net::HostLookup found = co_await net::lookup_host(resolver_, host.name, true, true);
+    if (found.status != net::DnsStatus::Ok) {
+      const bool is_negative = found.status == net::DnsStatus::NxDomain || found.status == net::DnsStatus::NoData;
+      if (!is_negative) finding.how_long = std::min<Duration>(finding.how_long, kSilenceKept);
+      continue;
+    }
+    finding.how_long = std::min<Duration>(finding.how_long, std::chrono::seconds(std::max(1u, found.ttl)));
+    if (std::any_of(found.addresses.begin(), found.addresses.end(), [this](const auto& a) { return is_own(a); })) {
+      finding.verdict = DomainVerdict::Loop;
+    }
+  }
+  co_return finding;
 }
 
 void DomainChecker::keep(const std::string& domain, DomainVerdict verdict, Duration how_long) {

@@ -1,5 +1,7 @@
 #include "mta/submission/networks.hpp"
 
+#include "mail/ascii.hpp"
+
 #include <algorithm>
 
 namespace danki::submission {
@@ -41,6 +43,17 @@ bool is_in(const ip::address& address, const std::vector<Network>& networks) {
 
 std::string address_literal(const ip::address& address) {
   return (address.is_v6() ? "[IPv6:" : "[") + address.to_string() + "]";
+}
+
+std::optional<ip::address> parse_address_literal(std::string_view domain) {
+  if (!domain.starts_with('[') || !domain.ends_with(']')) return std::nullopt;
+  std::string_view text = domain.substr(1, domain.size() - 2);
+  constexpr std::string_view kTag = "IPv6:";
+  if (mail::istarts_with(text, kTag)) text.remove_prefix(kTag.size());
+  boost::system::error_code problem;
+  const ip::address address = ip::make_address(std::string(text), problem);
+  if (problem) return std::nullopt;
+  return address;
 }
 
 std::string client_key(const ip::address& address) {

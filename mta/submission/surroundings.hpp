@@ -12,7 +12,12 @@
 namespace danki::submission {
 
 /// What a recipient's domain turned out to be.
-enum class DomainVerdict { Accepts, NotFound, NullMx };
+enum class DomainVerdict {
+  Accepts,
+  NotFound,
+  NullMx,
+  Loop,  ///< its best MX host is one of our own listeners
+};
 
 /// What a conversation asks of the server around it. Every answer comes at once.
 class Surroundings {

@@ -1,6 +1,7 @@
 #include "mta/submission/worker.hpp"
 
 #include "base/log.hpp"
+#include "mta/submission/networks.hpp"
 #include "mta/submission/session.hpp"
 
 #include <algorithm>
@@ -68,6 +69,7 @@ void Worker::listen(std::uint64_t id, std::shared_ptr<const ListenerOptions> opt
   if (stopping_) return;
   auto listener = std::make_shared<Listener>(std::move(options), std::move(acceptor));
   listeners_[id] = listener;
+  note_own_addresses();
   tasks_.spawn("smtp accept", accept(std::move(listener)));
 }
 
@@ -81,6 +83,17 @@ void Worker::close_listener(std::uint64_t id) {
   boost::system::error_code ignored;
   entry->second->acceptor.close(ignored);
   listeners_.erase(entry);
+  note_own_addresses();
+}
+
+/// Every worker has an acceptor of every listener.
+void Worker::note_own_addresses() {
+  std::vector<tcp::endpoint> listening;
+  for (const auto& [id, listener] : listeners_) {
+    boost::system::error_code ignored;
+    listening.push_back(listener->acceptor.local_endpoint(ignored));
+  }
+  domains_.set_own(OwnAddresses(listening));
 }
 
 asio::awaitable<void> Worker::accept(std::shared_ptr<Listener> listener) {
@@ -162,13 +175,16 @@ void Worker::give_back_recipients(const TenantOptions& tenant, std::size_t count
 }
 
 std::optional<DomainVerdict> Worker::known_domain(const std::string& domain) {
-  if (domain.starts_with('[')) return DomainVerdict::Accepts;  // an address literal needs no name server
   if (const auto verdict = domains_.known(domain)) return verdict;
   const bool is_routed = std::any_of(options_->routed_domains.begin(), options_->routed_domains.end(),
                                      [&](const std::string& pattern) { return mail::domain_matches(domain, pattern); });
-  if (!is_routed) return std::nullopt;
-  domains_.accept(domain);
-  return DomainVerdict::Accepts;
+  if (is_routed) {
+    domains_.accept(domain);
+    return DomainVerdict::Accepts;
+  }
+  if (!domain.starts_with('[')) return std::nullopt;
+  const auto address = parse_address_literal(domain);  // needs no name server
+  return address && domains_.is_own(*address) ? DomainVerdict::Loop : DomainVerdict::Accepts;
 }
 
 std::string Worker::refuse_recipient(const std::string& tenant, const mail::Address& recipient) {

@@ -96,6 +96,7 @@ class Worker final : public Surroundings {
     boost::asio::ip::tcp::acceptor acceptor;
   };
   boost::asio::awaitable<void> accept(std::shared_ptr<Listener> listener);
+  void note_own_addresses();
   boost::asio::awaitable<void> hang_up_on_the_slow();
   boost::asio::awaitable<void> abandon_after(std::chrono::milliseconds grace);
 

@@ -39,6 +39,8 @@ alias CNAME ordered
 six MX 10 mx6
 text-only TXT "no mail here"
 loop MX 10 own
+better-elsewhere MX 10 mx1
+better-elsewhere MX 20 own
 """
 
 
@@ -92,15 +94,29 @@ class Routing(harness.EndToEnd):
         self.assertGreater(min(len(self.arrived_at(FIRST)), len(self.arrived_at(SECOND))), 4)
 
     def test_answers_at_rcpt(self):
-        relay = self.world()
+        elsewhere = harness.TRUSTED.replace("127.0.0.1:{port}", f"{OWN}:25")
+        relay = self.world(listeners=harness.TRUSTED + elsewhere)
         with harness.Raw(relay.port) as client:
             client.answers("EHLO client.test", "MAIL FROM:<news@example.com>")
             for domain, code, enhanced in (("null.test", 556, "5.1.10"), ("no-such-domain.test", 550, "5.1.2"),
                                            ("ordered.test", 250, "2.1.5"), ("implicit.test", 250, "2.1.5"),
-                                           ("alias.test", 250, "2.1.5"), ("refused-by-dns.example", 250, "2.1.5")):
+                                           ("alias.test", 250, "2.1.5"), ("refused-by-dns.example", 250, "2.1.5"),
+                                           ("loop.test", 554, "5.4.6"), ("better-elsewhere.test", 250, "2.1.5"),
+                                           (f"[{OWN}]", 554, "5.4.6"), (f"[{FIRST}]", 250, "2.1.5")):
                 with self.subTest(domain):
                     heard, text = client.ask(f"RCPT TO:<user@{domain}>")
                     self.assertEqual((heard, text.split()[0]), (code, enhanced), text)
+
+    def test_a_listener_on_all_addresses_is_met_at_each_of_them(self):
+        nsd = peers.Nsd(self, {"test": ZONE})
+        everywhere = harness.TRUSTED.replace("127.0.0.1:{port}", "0.0.0.0:25")
+        relay = harness.Danki(self, {"routed.test": "127.0.0.1:9"}, check_domain=True,
+                              listeners=harness.TRUSTED + everywhere, dns=f'servers = ["127.0.0.1:{nsd.port}"]')
+        with harness.Raw(relay.port) as client:
+            client.answers("EHLO client.test", "MAIL FROM:<news@example.com>")
+            for domain, answer in (("loop.test", 554), ("ordered.test", 554), ("six.test", 250), ("routed.test", 250)):
+                with self.subTest(domain):
+                    self.assertEqual(client.ask(f"RCPT TO:<user@{domain}>")[0], answer)
 
     def test_domains_that_turn_out_to_take_no_mail_bounce(self):
         """Accepted by a listener that does not ask, or because an address may still appear."""

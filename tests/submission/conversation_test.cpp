@@ -266,11 +266,14 @@ TEST_F(ConversationTest, AsksForDomainsInOrder) {
   ListenerOptions listener = plain_listener();
   listener.check_recipient_domain = true;
   Talk talk = authenticated(listener);
-  surroundings_.domains = {{"gone.example", DomainVerdict::NotFound}, {"null.example", DomainVerdict::NullMx}};
+  surroundings_.domains = {{"gone.example", DomainVerdict::NotFound},
+                           {"null.example", DomainVerdict::NullMx},
+                           {"ours.example", DomainVerdict::Loop}};
   EXPECT_EQ(talk.send("MAIL FROM:<a@example.com>\r\nRCPT TO:<a@one.example>\r\nRCPT TO:<a@gone.example>\r\n"
-                      "RCPT TO:<a@null.example>\r\nRCPT TO:<a@two.example>\r\n"),
+                      "RCPT TO:<a@null.example>\r\nRCPT TO:<a@ours.example>\r\nRCPT TO:<a@two.example>\r\n"),
             "250 2.1.0 sender ok|250 2.1.5 recipient ok|550 5.1.2 domain gone.example does not exist|"
-            "556 5.1.10 domain null.example accepts no mail (null MX)|250 2.1.5 recipient ok|");
+            "556 5.1.10 domain null.example accepts no mail (null MX)|"
+            "554 5.4.6 mail for ours.example leads back to this relay|250 2.1.5 recipient ok|");
   EXPECT_EQ(talk.asked_domains, (std::vector<std::string>{"one.example", "two.example"}));
   talk.domain_verdict = DomainVerdict::NotFound;
   EXPECT_EQ(talk.code("RCPT TO:<a@three.example>"), "550 5.1.2");
