@@ -110,7 +110,6 @@ void read_listener(Draft& draft, TableReader& table) {
   listener.proxy_protocol_from = networks(table, "proxy_protocol_from");
   listener.check_recipient_domain = table.flag("check_recipient_domain", true);
   listener.long_lines = static_cast<submission::LongLines>(table.choice("long_lines", {"refuse", "encode"}, 0));
-  table.no_effect_yet("long_lines", "long lines are refused");
   check_who_may_send(table, listener);
   table.finish();
   draft.config.submission.listeners.push_back(std::move(listener));

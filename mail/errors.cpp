@@ -20,6 +20,8 @@ class Category final : public std::error_category {
         return "not valid xtext";
       case Errc::BadMailboxList:
         return "not a valid list of mailboxes";
+      case Errc::LongLine:
+        return "a line that is too long and cannot be made shorter";
     }
     return "unknown";
   }

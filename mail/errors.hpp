@@ -6,7 +6,7 @@
 namespace danki::mail {
 
 /// What kind of text was not well formed. The Error's detail says what is wrong with it, fit for an SMTP reply.
-enum class Errc { BadAddress = 1, BadDomain, BadPath, BadParameter, BadXtext, BadMailboxList };
+enum class Errc { BadAddress = 1, BadDomain, BadPath, BadParameter, BadXtext, BadMailboxList, LongLine };
 
 std::error_code make_error_code(Errc e);
 

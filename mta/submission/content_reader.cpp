@@ -172,7 +172,12 @@ void ContentReader::discard() {
 }
 
 void ContentReader::line_grew() {
-  if (line_bytes_ > kMaxLineBytes) fault(kLongLine);
+  if (line_bytes_ <= kMaxLineBytes) return;
+  if (limits_.long_lines) {
+    long_line_ = true;
+  } else {
+    fault(kLongLine);
+  }
 }
 
 void ContentReader::line_ended(std::size_t not_yet_kept) {
@@ -202,6 +207,15 @@ std::string ContentReader::take_content() {
     content_.shrink_to_fit();
   }
   return std::move(content_);
+}
+
+bool ContentReader::replace_content(std::string content) {
+  share_.release();
+  if (!share_.grow_to(content.capacity())) return false;
+  content_ = std::move(content);
+  eight_bit_ = any_eight_bit(content_.data(), content_.data() + content_.size());
+  long_line_ = false;
+  return true;
 }
 
 }  // namespace danki::submission

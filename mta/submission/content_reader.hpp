@@ -31,6 +31,7 @@ class ContentReader {
   struct Limits {
     std::uint64_t content_bytes;  ///< as submitted
     std::size_t header_bytes;
+    bool long_lines = false;  ///< are kept instead of being a fault
   };
   /// `head` is what goes before the submitted octets and counts for no limit; `expected_bytes` is what SIZE announced,
   /// or 0.
@@ -49,6 +50,8 @@ class ContentReader {
 
   std::uint8_t faults() const { return faults_; }
   bool has_eight_bit() const { return eight_bit_; }
+  /// One that is over the limit and no fault.
+  bool has_long_line() const { return long_line_; }
   /// Of the submitted content, kept or not.
   std::uint64_t octets() const { return octets_; }
   /// The empty line behind the header section has come.
@@ -63,8 +66,8 @@ class ContentReader {
   /// Nothing more is kept: the content is refused already.
   void discard();
   std::string take_content();
-  /// The content's part of the budget, to be kept until it is stored.
-  MemoryShare take_share() { return std::move(share_); }
+  /// Puts another content into the place of the one that was taken; false if the budget has no room for it.
+  bool replace_content(std::string content);
 
  private:
   enum class State : std::uint8_t { LineStart, InLine, Cr, Dot, DotCr };
@@ -87,6 +90,7 @@ class ContentReader {
   State state_ = State::LineStart;
   std::uint8_t faults_ = 0;
   bool eight_bit_ = false;
+  bool long_line_ = false;
   bool discarding_ = false;
 };
 

@@ -356,7 +356,8 @@ void Conversation::bdat(std::string_view argument) {
 void Conversation::begin_content() {
   const std::string id = fmt::format("{}.{}", session_id_, transactions_);
   transaction_->begin_content(
-      {.helo = helo_, .client = client_, .protocol = protocol(), .session = session_id_, .id = id});
+      {.helo = helo_, .client = client_, .protocol = protocol(), .session = session_id_, .id = id},
+      listener_->long_lines);
 }
 
 std::string_view Conversation::protocol() const {
@@ -411,7 +412,23 @@ void Conversation::end_content(bool in_chunks) {
     transaction_.reset();
     return;
   }
-  need_ = Need::Storage;
+  need_ = transaction_->has_long_lines() ? Need::Encoding : Need::Storage;
+}
+
+std::string Conversation::take_content() {
+  return transaction_->take_content();
+}
+
+bool Conversation::on_encoded(Encoded content) {
+  if (content && transaction_->replace_content(std::move(*content))) {
+    need_ = Need::Storage;
+    return true;
+  }
+  need_ = Need::Input;
+  refuse(content ? Answer{452, "4.3.1", "no memory for this message now"} : content.error());
+  transaction_.reset();
+  if (stopping_) on_stopping();
+  return false;
 }
 
 queue::NewMessage Conversation::take_message() {

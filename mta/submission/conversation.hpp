@@ -3,6 +3,7 @@
 #include "base/result.hpp"
 #include "mta/submission/authenticator.hpp"
 #include "mta/submission/command.hpp"
+#include "mta/submission/line_encoder.hpp"
 #include "mta/submission/sasl.hpp"
 #include "mta/submission/surroundings.hpp"
 #include "mta/submission/transaction.hpp"
@@ -34,6 +35,7 @@ class Conversation {
     Domain,    ///< look up domain(), then on_domain()
     Password,  ///< check take_credentials(), then on_password()
     StartTls,  ///< send the replies, drop what was read, handshake, then on_tls()
+    Encoding,  ///< encode the long lines of take_content(), then on_encoded()
     Storage,   ///< store take_message(), then on_stored()
     Close,     ///< send the replies and close
   };
@@ -52,6 +54,9 @@ class Conversation {
   Credentials take_credentials();
   void on_password(AuthVerdict verdict);
   void on_tls();
+  std::string take_content();
+  /// True if the message is to be stored.
+  bool on_encoded(Encoded content);
   queue::NewMessage take_message();
   /// `id` names the message in the reply.
   void on_stored(const Result<std::string>& id);

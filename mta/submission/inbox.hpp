@@ -3,6 +3,7 @@
 #include "base/mailbox.hpp"
 #include "base/result.hpp"
 #include "mta/submission/authenticator.hpp"
+#include "mta/submission/line_encoder.hpp"
 #include "queue/message.hpp"
 
 #include <memory>
@@ -20,6 +21,7 @@ struct PendingAnswer {
   boost::asio::steady_timer* wake = nullptr;  ///< the session waits on it; null once it has gone. I/O thread only.
   std::optional<Result<queue::MessageId>> stored;
   std::optional<AuthResult> password;
+  std::optional<Encoded> encoded;
   bool delivered = false;  ///< I/O thread only
 };
 

@@ -3,9 +3,6 @@
 #include "mail/envelope.hpp"
 #include "net/tls.hpp"
 
-#include <boost/asio/ip/network_v4.hpp>
-#include <boost/asio/ip/network_v6.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -14,6 +11,10 @@
 #include <string>
 #include <variant>
 #include <vector>
+
+#include <boost/asio/ip/network_v4.hpp>
+#include <boost/asio/ip/network_v6.hpp>
+#include <boost/asio/ip/tcp.hpp>
 
 namespace danki::submission {
 
@@ -44,27 +45,29 @@ struct TenantOptions {
   std::vector<std::string> pools;    ///< others it may ask for
   std::vector<std::string> domains;  ///< as mail::domain_matches
   bool allow_null_sender = false;
-  double rate_per_second = 0;        ///< recipients accepted; 0: none
-  double rate_burst = 0;             ///< recipients; the quantity as written in the configuration, at least 1
+  double rate_per_second = 0;  ///< recipients accepted; 0: none
+  double rate_burst = 0;       ///< recipients; the quantity as written in the configuration, at least 1
   bool dsn_to_sender = true;
   double weight = 1;
 };
 
 /// [limits]
 struct LimitOptions {
-  std::size_t sessions = 20000;             ///< all listeners together; more hear 421 4.3.2
-  std::size_t sessions_per_client = 1000;   ///< one address
-  std::size_t recipients = 1000;            ///< per transaction, never below 100 (RFC 5321 4.5.3.1.8)
+  std::size_t sessions = 20000;            ///< all listeners together; more hear 421 4.3.2
+  std::size_t sessions_per_client = 1000;  ///< one address
+  std::size_t recipients = 1000;           ///< per transaction, never below 100 (RFC 5321 4.5.3.1.8)
   std::uint64_t message_bytes = 35ull << 20;
-  std::size_t header_bytes = 1u << 20;      ///< header section
-  std::size_t errors = 20;                  ///< per session, then 421 4.7.0
-  std::chrono::milliseconds idle{300000};   ///< RFC 5321 4.5.3.2.7
-  std::uint64_t memory_bytes = 1ull << 30;  ///< message data being received or held in memory, all together; beyond: 452 4.3.1
+  std::size_t header_bytes = 1u << 20;     ///< header section
+  std::size_t errors = 20;                 ///< per session, then 421 4.7.0
+  std::chrono::milliseconds idle{300000};  ///< RFC 5321 4.5.3.2.7
+  std::uint64_t memory_bytes =
+      1ull << 30;  ///< message data being received or held in memory, all together; beyond: 452 4.3.1
   std::size_t received_lines = 50;
-  std::size_t auth_failures = 5;            ///< per client in 10 minutes before 421 4.7.0 and growing delays
+  std::size_t auth_failures = 5;  ///< per client in 10 minutes before 421 4.7.0 and growing delays
 };
 
-/// What sessions obey: an immutable snapshot, swapped on reload; a session keeps its listener's but looks up tenants in the newest.
+/// What sessions obey: an immutable snapshot, swapped on reload; a session keeps its listener's but looks up tenants in
+/// the newest.
 struct Options {
   std::string hostname;
   std::vector<ListenerOptions> listeners;

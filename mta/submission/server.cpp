@@ -197,6 +197,7 @@ void Server::stop(std::chrono::milliseconds grace) {
   }
   for (std::future<void>& end : ends) end.get();
   impl_->shared.authenticator.stop();
+  impl_->shared.encoder.stop();
 }
 
 Stats Server::stats() const {

@@ -12,7 +12,8 @@
 #include <optional>
 #include <string>
 
-/// The SMTP server: listeners, sessions, AUTH, policy at RCPT and DATA. What it accepts is in the spool before the client hears 250.
+/// The SMTP server: listeners, sessions, AUTH, policy at RCPT and DATA. What it accepts is in the spool before the
+/// client hears 250.
 namespace danki::submission {
 
 /// What submission asks of rooms it does not know; the daemon supplies it. Called on I/O threads: must not block.
@@ -38,11 +39,12 @@ class Server {
 
   /// Binds every listener (SO_REUSEPORT, one acceptor per I/O thread). The error names the address.
   Result<void> start();
-  /// Swaps the options: tenants, limits and TLS contexts count at once for new transactions and connections; listeners whose address is gone are
-  /// closed, new ones opened, sessions go on. Remembered authentications are dropped. An error leaves everything as it was.
+  /// Swaps the options: tenants, limits and TLS contexts count at once for new transactions and connections; listeners
+  /// whose address is gone are closed, new ones opened, sessions go on. Remembered authentications are dropped. An
+  /// error leaves everything as it was.
   Result<void> reload(std::shared_ptr<const Options> options);
-  /// No new sessions; sessions before the end of data hear 421 4.3.2 and close; those past it may finish until `grace` has passed. Blocks until done; call
-  /// from a thread that is no I/O thread.
+  /// No new sessions; sessions before the end of data hear 421 4.3.2 and close; those past it may finish until `grace`
+  /// has passed. Blocks until done; call from a thread that is no I/O thread.
   void stop(std::chrono::milliseconds grace);
   Stats stats() const;
   /// The bound addresses (ports chosen by the system included), in the order of the configuration.

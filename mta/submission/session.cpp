@@ -201,6 +201,9 @@ asio::awaitable<void> Session::converse() {
       case Conversation::Need::StartTls:
         if (const auto done = co_await start_tls(); !done) co_return;
         break;
+      case Conversation::Need::Encoding:
+        if (const auto done = co_await encode(); done) co_await store();
+        break;
       case Conversation::Need::Storage:
         co_await store();
         break;
@@ -314,6 +317,24 @@ asio::awaitable<bool> Session::start_tls() {
   if (!info) co_return false;
   conversation_->on_tls();
   co_return true;
+}
+
+/// True if the message is to be stored now. Past the end of data nothing is broken off: as in store().
+asio::awaitable<bool> Session::encode() {
+  expect_answer();
+  worker_.shared().encoder.encode(conversation_->take_content(),
+                                  [answer = answer_, inbox = worker_.inbox()](Encoded content) {
+                                    answer->encoded = std::move(content);
+                                    inbox->deliver(answer);
+                                  });
+  activity_ = Activity::Storing;
+  if (stopping_) conversation_->stop_after_storage();
+  co_await wait_for_answer();
+  activity_ = Activity::Other;
+  if (!answer_->delivered) co_return false;  // abandoned
+  Encoded content = std::move(*answer_->encoded);
+  answer_->encoded.reset();
+  co_return conversation_->on_encoded(std::move(content));
 }
 
 asio::awaitable<void> Session::store() {

@@ -49,6 +49,7 @@ class Session {
   boost::asio::awaitable<void> look_up_domain();
   boost::asio::awaitable<void> check_password();
   boost::asio::awaitable<bool> start_tls();
+  boost::asio::awaitable<bool> encode();
   boost::asio::awaitable<void> store();
   boost::asio::awaitable<void> wait_for_answer();
   boost::asio::awaitable<void> pause(Duration how_long);

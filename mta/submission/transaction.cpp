@@ -59,7 +59,7 @@ std::optional<Answer> Transaction::add(mail::Recipient recipient) {
   return std::nullopt;
 }
 
-void Transaction::begin_content(const Trace& trace) {
+void Transaction::begin_content(const Trace& trace, LongLines long_lines) {
   const TimePoint now = surroundings_.now();
   std::string head = fmt::format("Received: from {} ({})\r\n\tby {} with {} id {}", helo_for_trace(trace.helo),
                                  trace.client, options_->hostname, trace.protocol, trace.id);
@@ -71,7 +71,8 @@ void Transaction::begin_content(const Trace& trace) {
   envelope_.session = trace.session;
   head_bytes_ = head.size();
   message_id_ = fmt::format("<{}@{}>", trace.id, options_->hostname);
-  const ContentReader::Limits limits{options_->limits.message_bytes, options_->limits.header_bytes};
+  const ContentReader::Limits limits{options_->limits.message_bytes, options_->limits.header_bytes,
+                                     long_lines == LongLines::Encode};
   reader_.emplace(limits, surroundings_.memory(), head, announced_bytes_);
 }
 

@@ -43,19 +43,21 @@ class Transaction {
   std::optional<Answer> add(mail::Recipient recipient);
 
   /// The content is about to come. `trace` is needed during the call.
-  void begin_content(const Trace& trace);
+  void begin_content(const Trace& trace, LongLines long_lines);
   bool content_began() const { return reader_.has_value(); }
   ContentReader::Step feed_data(std::string_view input);
   void feed_chunk(std::string_view octets);
   /// What speaks against going on with further chunks: it would be refused whatever comes.
   std::optional<Answer> refuse_chunk() const;
 
-  /// All of the content has come: what speaks against it. If nothing does, take_message() is next.
+  /// All of the content has come: what speaks against it. If nothing does, take_message() is next, after
+  /// replace_content() if it has lines over the limit.
   std::optional<Answer> end_content(bool in_chunks);
+  bool has_long_lines() const { return reader_->has_long_line(); }
+  std::string take_content() { return reader_->take_content(); }
+  bool replace_content(std::string content) { return reader_->replace_content(std::move(content)); }
   queue::NewMessage take_message();
   void stored() { stored_ = true; }
-  /// Part of the memory budget, to be kept until the message is stored.
-  MemoryShare take_share() { return reader_->take_share(); }
 
  private:
   void look_at_header();

@@ -33,7 +33,8 @@ SharedState::SharedState(queue::Spool& spool_, events::EventLog& events_, net::R
       clock(clock_),
       memory(limits.memory_bytes),
       last_session(static_cast<std::uint64_t>(to_millis(clock_.now())) << 16),
-      authenticator(clock_) {}
+      authenticator(clock_),
+      encoder(memory) {}
 
 std::string SharedState::next_session_id() {
   static constexpr std::string_view kDigits = "0123456789abcdef";

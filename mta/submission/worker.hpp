@@ -47,6 +47,7 @@ struct SharedState {
   std::atomic<std::uint64_t> connections{0}, messages{0}, recipients{0}, refused{0};
   std::atomic<std::uint64_t> last_session;
   Authenticator authenticator;
+  LineEncoder encoder;
 };
 
 /// The listeners and sessions of one I/O thread. Everything but the constructor is called on that thread.

@@ -166,7 +166,7 @@ TEST(Load, NamesTheKeysWithoutEffectAndOnlyThose) {
     named.push_back(warning.substr(key, warning.find(": ", key) - key));
   }
   std::sort(named.begin(), named.end());
-  EXPECT_THAT(named, ElementsAre("auth.gate", "delivery.eightbit", "listener.long_lines", "shaping.address_family",
+  EXPECT_THAT(named, ElementsAre("auth.gate", "delivery.eightbit", "shaping.address_family",
                                  "shaping.chunking", "shaping.connection_rate", "shaping.one_domain_per_transaction",
                                  "shaping.per", "shaping.rate", "tenant.weight"));
   EXPECT_THAT(folder.warnings(text),

@@ -373,6 +373,44 @@ TEST_F(ConversationTest, RefusesContentAfterItsEnd) {
   EXPECT_TRUE(talk.messages.empty());
 }
 
+TEST_F(ConversationTest, EncodesLongLinesWhereTheListenerSaysSo) {
+  ListenerOptions listener = plain_listener();
+  listener.long_lines = LongLines::Encode;
+  Talk talk = authenticated(listener);
+  const auto submit = [&](const std::string& content, bool in_chunks = false) {
+    talk.send("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@other.example>\r\n");
+    if (in_chunks) return talk.send("BDAT " + std::to_string(content.size()) + " LAST\r\n" + content).substr(0, 9);
+    talk.line("DATA");
+    return talk.send(content + ".\r\n").substr(0, 9);
+  };
+  const std::string line(999, 'x');
+  for (const bool in_chunks : {false, true}) {
+    EXPECT_EQ(submit("X-Danki-Campaign: spring\r\n" + kMessage + line + "\xFF\r\n", in_chunks), "250 2.0.0");
+    const queue::NewMessage& message = talk.messages.back();
+    EXPECT_THAT(message.content, HasSubstr("\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"));
+    EXPECT_THAT(message.content, EndsWith("xxx=FF\r\n"));
+    EXPECT_THAT(message.content, Not(HasSubstr("X-Danki")));
+    EXPECT_EQ(message.envelope.size, message.content.size());
+    EXPECT_EQ(message.envelope.body, mail::BodyType::SevenBit);
+    EXPECT_EQ(message.envelope.campaign, "spring");
+    EXPECT_EQ(surroundings_.budget.used(), 0u);
+  }
+  EXPECT_EQ(submit("X-Danki-Expire-After:" + std::string(1000, ' ') + "5m\r\n" + kMessage), "250 2.0.0");
+  EXPECT_THAT(talk.messages.back().content, EndsWith("\r\n" + kMessage));  // its long line has gone with the field
+  EXPECT_EQ(submit("Subject: " + line + "\r\n" + kMessage), "550 5.6.0");
+  EXPECT_EQ(submit(kMessage + line + "\n\r\n"), "550 5.6.0");
+  EXPECT_EQ(submit("X-Danki-Pool: x\r\n" + kMessage + line + "\r\n"), "550 5.7.1");
+  EXPECT_EQ(submit("Content-Type: multipart/signed; boundary=b\r\n" + kMessage + line + "\r\n"), "550 5.6.0");
+  EXPECT_EQ(submit(kMessage + "\r\n"), "250 2.0.0");
+  EXPECT_THAT(talk.messages.back().content, Not(HasSubstr("Transfer")));
+  EXPECT_EQ(surroundings_.budget.used(), 0u);
+
+  std::string large;
+  while (large.size() < (3u << 20)) large += line + "\r\n";  // as it is it fits the 4 MiB there are
+  EXPECT_EQ(submit(kMessage + large), "452 4.3.1");
+  EXPECT_EQ(surroundings_.budget.used(), 0u);
+}
+
 TEST_F(ConversationTest, RefusesWhenMemoryIsUsedUp) {
   MemoryShare others(surroundings_.budget);
   ASSERT_TRUE(others.grow_to((1 << 22) - 100));

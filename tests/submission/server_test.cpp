@@ -389,6 +389,18 @@ TEST_F(ServerTest, LooksUpRecipientDomainsAndWaitsASecondAtMost) {
   EXPECT_LE(took, 3s);
 }
 
+TEST_F(ServerTest, EncodesLongLinesBesideItsOtherWork) {
+  listener().long_lines = LongLines::Encode;
+  start();
+  RawClient client = authenticated();
+  std::string large;
+  while (large.size() < (8u << 20)) large += std::string(2000, 'x') + "\r\n";
+  EXPECT_THAT(submit(client, kMessage + large), StartsWith("250 2.0.0"));
+  EXPECT_THAT(*accepted().front()->content(), HasSubstr("\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"));
+  EXPECT_THAT(submit(client, "Subject: " + std::string(2000, 'x') + "\r\n" + kMessage), StartsWith("550 5.6.0"));
+  EXPECT_THAT(submit(client), StartsWith("250 2.0.0"));
+}
+
 TEST_F(ServerTest, PassesOnThatTheSpoolCannotWrite) {
   start();
   RawClient client = authenticated();

@@ -72,7 +72,8 @@ class FakeSurroundings final : public Surroundings {
 class Talk {
  public:
   explicit Talk(FakeSurroundings& surroundings, ListenerOptions listener = {}, bool is_trusted = false)
-      : conversation_(surroundings, {.listener = std::make_shared<const ListenerOptions>(std::move(listener)),
+      : budget_(surroundings.budget),
+        conversation_(surroundings, {.listener = std::make_shared<const ListenerOptions>(std::move(listener)),
                                      .session_id = "s1",
                                      .client = "[192.0.2.1]",
                                      .is_trusted = is_trusted}) {
@@ -105,6 +106,9 @@ class Talk {
         case Conversation::Need::StartTls:
           pending_.clear();
           conversation_.on_tls();
+          break;
+        case Conversation::Need::Encoding:
+          conversation_.on_encoded(encode_long_lines(conversation_.take_content(), budget_));
           break;
         case Conversation::Need::Storage:
           messages.push_back(conversation_.take_message());
@@ -147,6 +151,7 @@ class Talk {
     return text;
   }
 
+  MemoryBudget& budget_;
   Conversation conversation_;
   std::string pending_;
   std::string heard_;
