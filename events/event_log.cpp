@@ -15,7 +15,10 @@ namespace {
 
 constexpr std::size_t kBlockBytes = 1 << 20;   // of lines in one write(2): bounds the memory of a burst
 constexpr std::chrono::seconds kAgeCheck{60};  // how late a quiet log is rotated
-constexpr std::size_t kKeptCapacity = 256;     // events; room that a burst took beyond is given back
+// While events keep coming, one write takes what comes in so long; the first after a pause is written at once. Waking
+// for every event costs more than writing it.
+constexpr std::chrono::milliseconds kGather{3};
+constexpr std::size_t kKeptCapacity = 256;  // events; room that a burst took beyond is given back
 
 /// What one append(batch, written) left: its callback, due once `events_before` events of the queue are written.
 struct Callback {
@@ -122,10 +125,12 @@ void EventLog::Impl::stop() {
 void EventLog::Impl::run() {
   name_this_thread("events");
   Queue taken;
+  std::chrono::steady_clock::time_point gather_until;
   std::unique_lock lock(mutex);
   for (;;) {
     wake.wait_for(lock, kAgeCheck, [this] { return stopping || !waiting.empty(); });
     if (stopping && waiting.empty()) return;
+    wake.wait_until(lock, gather_until, [this] { return stopping; });
     std::swap(taken, waiting);
     writing = taken.events.size();
     ++taken_queues;
@@ -133,6 +138,7 @@ void EventLog::Impl::run() {
     if (writer) writer->rotate_if_due();
     write_queue(taken);
     taken.clear();
+    gather_until = std::chrono::steady_clock::now() + kGather;
     lock.lock();
     writing = 0;
     ++finished_queues;

@@ -67,11 +67,12 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
         random(random_seed()),
         scheduler(*this, clock_, random, options_, scheduler_limits(spool_)),
         workers("delivery-disk", kWorkers, kMaxWork),
-        prepare_stage(
-            static_cast<unsigned>(threads.size()), spool_, events_, clock_, prepare_options(*options_, std::move(keys)),
-            [this](ItemId item, std::string error) {
-              tell([item, error = std::move(error)](Scheduler& s) mutable { s.on_prepared(item, std::move(error)); });
-            }) {
+        prepare_stage(static_cast<unsigned>(threads.size()), spool_, events_, clock_,
+                      prepare_options(*options_, std::move(keys)), [this](std::vector<Prepare::Finished> finished) {
+                        tell([finished = std::move(finished)](Scheduler& s) mutable {
+                          for (Prepare::Finished& one : finished) s.on_prepared(one.item, std::move(one.error));
+                        });
+                      }) {
     for (std::size_t i = 0; i < threads.size(); ++i) io.push_back(std::make_unique<Io>(threads.context(i)));
     for (TlsPolicy policy : {TlsPolicy::Opportunistic, TlsPolicy::Require}) {
       auto made = net::client_tls_context(policy == TlsPolicy::Require);

@@ -2,6 +2,8 @@
 
 #include "base/worker_pool.hpp"
 
+#include <utility>
+
 namespace danki::delivery {
 
 namespace {
@@ -85,6 +87,9 @@ std::string Prepare::prepare(const queue::MessagePtr& message, dkim::Signer& sig
     event.at = now;
     event.id = message->id.to_string();
     event.tenant = message->envelope.tenant;
+    event.klass = message->envelope.klass;
+    event.campaign = message->envelope.campaign;
+    event.from = message->envelope.reverse_path.is_null() ? "<>" : message->envelope.reverse_path.to_string();
     event.evidence.emplace_back("keys", prepared->selectors);
     events_.append(std::move(event));
   } else if (!options.send_unsigned && !domain.empty() && domain != options.hostname) {
@@ -95,29 +100,39 @@ std::string Prepare::prepare(const queue::MessagePtr& message, dkim::Signer& sig
   return {};
 }
 
+std::optional<Prepare::Job> Prepare::take(bool may_wait, Own& own) {
+  std::unique_lock lock(mutex_);
+  const auto is_ready = [this] { return stopping_ || !jobs_[0].empty() || !jobs_[1].empty(); };
+  if (may_wait) wake_.wait(lock, is_ready);
+  if (stopping_ || !is_ready()) return std::nullopt;
+  auto& jobs = jobs_[0].empty() ? jobs_[1] : jobs_[0];
+  std::optional<Job> job(std::move(jobs.front()));
+  jobs.pop_front();
+  if (!own.options || own.version != options_version_) {
+    own.options = options_;
+    own.version = options_version_;
+    own.signer.emplace(own.options->keys);  // its own copies of the keys: a shared one contends inside OpenSSL
+  }
+  return job;
+}
+
 void Prepare::run(unsigned index) {
   name_this_thread("prepare-" + std::to_string(index), kNice);
-  std::shared_ptr<const PrepareOptions> options;
-  std::uint64_t version = 0;
-  std::optional<dkim::Signer> signer;
+  using Steady = std::chrono::steady_clock;
+  Own own;
+  std::vector<Finished> finished;
+  Steady::time_point first_at;
   for (;;) {
-    Job job;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !jobs_[0].empty() || !jobs_[1].empty(); });
-      if (stopping_) return;
-      auto& jobs = jobs_[0].empty() ? jobs_[1] : jobs_[0];
-      job = std::move(jobs.front());
-      jobs.pop_front();
-      if (!options || version != options_version_) {
-        options = options_;
-        version = options_version_;
-        signer.reset();
-      }
+    std::optional<Job> job = take(finished.empty(), own);
+    if (!job && finished.empty()) return;  // stopping
+    if (job) {
+      if (finished.empty()) first_at = Steady::now();
+      std::string error = prepare(job->message, *own.signer, *own.options);
+      finished.push_back({job->item, std::move(error)});
+      job.reset();
+      if (finished.size() < kTogether && Steady::now() - first_at < kHeldBack) continue;
     }
-    if (!signer) signer.emplace(options->keys);  // its own copies of the keys: a shared one contends inside OpenSSL
-    std::string error = prepare(job.message, *signer, *options);
-    done_(job.item, std::move(error));
+    done_(std::exchange(finished, {}));
   }
 }
 

@@ -5,12 +5,14 @@
 #include "events/event_log.hpp"
 #include "queue/spool.hpp"
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,8 +30,16 @@ struct PrepareOptions {
 
 class Prepare {
  public:
-  /// `done(item, error)` runs on a prepare thread; error empty: message->prepared() is set.
-  using Done = std::function<void(std::uint64_t item, std::string error)>;
+  struct Finished {
+    std::uint64_t item;
+    std::string error;  ///< empty: message->prepared() is set
+  };
+  /// Runs on a prepare thread. While more waits, up to kTogether are told of at once, none held back longer
+  /// than kHeldBack and one more signature: waking the scheduler for each costs a tenth of a signature.
+  using Done = std::function<void(std::vector<Finished> finished)>;
+  static constexpr std::size_t kTogether = 8;
+  static constexpr std::chrono::milliseconds kHeldBack{3};
+
   Prepare(unsigned threads, queue::Spool& spool, events::EventLog& events, const Clock& clock, PrepareOptions options,
           Done done);
   ~Prepare();
@@ -46,6 +56,14 @@ class Prepare {
     std::uint64_t item;
     queue::MessagePtr message;
   };
+  /// What each thread keeps.
+  struct Own {
+    std::shared_ptr<const PrepareOptions> options;  // shared with set_options()
+    std::uint64_t version = 0;
+    std::optional<dkim::Signer> signer;
+  };
+  /// The next job; nullopt when none is waiting and the thread has something to tell first.
+  std::optional<Job> take(bool may_wait, Own& own);
   void run(unsigned index);
   std::string prepare(const queue::MessagePtr& message, dkim::Signer& signer, const PrepareOptions& options);
 

@@ -5,6 +5,7 @@
 #include "tests/fakes/clock.hpp"
 
 #include <condition_variable>
+#include <fstream>
 #include <future>
 
 #include <gmock/gmock.h>
@@ -50,12 +51,12 @@ struct PrepareTest : ::testing::Test {
     return *loaded;
   }
   void start() {
-    stage =
-        std::make_unique<Prepare>(1, *spool, *event_log, clock, options, [this](std::uint64_t item, std::string error) {
-          std::lock_guard lock(mutex);
-          done[item] = std::move(error);
-          changed.notify_all();
-        });
+    stage = std::make_unique<Prepare>(1, *spool, *event_log, clock, options,
+                                      [this](std::vector<Prepare::Finished> finished) {
+                                        std::lock_guard lock(mutex);
+                                        for (Prepare::Finished& one : finished) done[one.item] = std::move(one.error);
+                                        changed.notify_all();
+                                      });
   }
   queue::MessagePtr accept(const std::string& from_domain) {
     announced = {};
@@ -63,6 +64,8 @@ struct PrepareTest : ::testing::Test {
     message.envelope.reverse_path = {.local = "bounces", .domain = "example.com"};
     message.envelope.recipients.push_back({.address = {.local = "u", .domain = "a.example"}, .orcpt = {}, .notify = 0});
     message.envelope.tenant = "shop";
+    message.envelope.klass = mail::MailClass::Bulk;
+    message.envelope.campaign = "spring";
     message.envelope.pool = "main";
     message.envelope.from_domain = from_domain;
     message.envelope.arrived_at = clock.now();
@@ -105,6 +108,12 @@ TEST_F(PrepareTest, SignsWithTheKeyOfTheFromDomain) {
   EXPECT_EQ(message->prepared()->signed_at, clock.now());
   EXPECT_FALSE(message->prepared_stored);
   EXPECT_TRUE(stage->is_prepared(*message));
+  event_log->flush();
+  std::ifstream log(folder.path() / "events" / "events.log");
+  std::string line;
+  std::getline(log, line);
+  EXPECT_THAT(line, HasSubstr("\"event\":\"signed\",\"id\":\"" + message->id.to_string() + "\",\"tenant\":\"shop\""));
+  EXPECT_THAT(line, HasSubstr("\"class\":\"bulk\",\"campaign\":\"spring\",\"from\":\"bounces@example.com\""));
 }
 
 TEST_F(PrepareTest, ReadsAContentThatIsOnDiskOnly) {
