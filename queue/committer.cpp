@@ -273,7 +273,9 @@ void Committer::admitted(std::vector<Admission> admissions) {
     entries.reserve(message.ledger()->records.size());
     for (const Ledger::Record& record : message.ledger()->records) entries.push_back(due_entry(message, record));
     ids.push_back(message.id);
-    accepted.push_back({.message = std::move(admission.message), .entries = std::move(entries)});
+    accepted.push_back({.message = std::move(admission.message),
+                        .entries = std::move(entries),
+                        .is_report = admission.done == nullptr});
   }
   if (sink_) sink_(std::move(accepted));
   for (std::size_t i = 0; i < admissions.size(); ++i) {

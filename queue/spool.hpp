@@ -29,6 +29,7 @@ struct NewMessage {
 struct Accepted {
   MessagePtr message;
   std::vector<DueEntry> entries;
+  bool is_report = false;  ///< our own, of an outcome
 };
 
 /// How one attempt of one due entry ended. Recorded in one batch: the old due record goes, progress is stored, a new

@@ -7,6 +7,7 @@
 #include "mta/daemon/daemon_ports.hpp"
 #include "mta/daemon/reloader.hpp"
 #include "mta/daemon/signals.hpp"
+#include "mta/submission/accepted_events.hpp"
 #include "queue/repair.hpp"
 
 #include <cstdio>
@@ -122,7 +123,10 @@ int run(const std::string& file, config::Config loaded) {
   });
   admin::Server admin(admin_ports, **spool, clock, config->admin);
 
-  (*spool)->on_accepted([&delivery](std::vector<queue::Accepted> batch) { delivery.accepted(std::move(batch)); });
+  (*spool)->on_accepted([&events, &clock, &delivery](std::vector<queue::Accepted> batch) {
+    submission::record_accepted(batch, **events, clock);  // first: delivery's events follow
+    delivery.accepted(std::move(batch));
+  });
   threads.start();
   delivery.start();
   int status = EX_OK;

@@ -28,26 +28,6 @@ constexpr Duration kDomainPatience{5'000};  // of all look-ups of one transactio
 // The worker ends a wait in time and in words; the stream's own limit is for a connection that takes no words either.
 constexpr milliseconds kBeyondIdle{30'000};
 
-/// One event for each recipient, all but the message's id.
-std::vector<events::Event> accepted_events(const mail::Envelope& envelope) {
-  std::vector<events::Event> events;
-  events.reserve(envelope.recipients.size());
-  const std::string from = envelope.reverse_path.is_null() ? "<>" : envelope.reverse_path.to_string();
-  for (const mail::Recipient& recipient : envelope.recipients) {
-    events::Event& event = events.emplace_back();
-    event.type = events::Type::Accepted;
-    event.tenant = envelope.tenant;
-    event.klass = envelope.klass;
-    event.campaign = envelope.campaign;
-    event.from = from;
-    event.to = recipient.address.to_string();
-    event.size = envelope.size;
-    event.pool = envelope.pool;
-    event.session = envelope.session;
-  }
-  return events;
-}
-
 }  // namespace
 
 asio::awaitable<void> Session::serve(Worker& worker, std::shared_ptr<const ListenerOptions> listener,
@@ -339,7 +319,7 @@ asio::awaitable<bool> Session::encode() {
 
 asio::awaitable<void> Session::store() {
   queue::NewMessage message = conversation_->take_message();
-  std::vector<events::Event> accepted = accepted_events(message.envelope);
+  const std::size_t recipients = message.envelope.recipients.size();
   expect_answer();
   worker_.shared().spool.accept(std::move(message),
                                 [answer = answer_, inbox = worker_.inbox()](Result<queue::MessageId> id) {
@@ -355,21 +335,9 @@ asio::awaitable<void> Session::store() {
   if (!stored) {
     conversation_->on_stored(std::unexpected(stored.error()));
   } else {
-    const std::string id = stored->to_string();
-    record_accepted(std::move(accepted), id);
-    conversation_->on_stored(id);
-  }
-}
-
-void Session::record_accepted(std::vector<events::Event> accepted, const std::string& id) {
-  SharedState& shared = worker_.shared();
-  shared.messages.fetch_add(1, std::memory_order_relaxed);
-  shared.recipients.fetch_add(accepted.size(), std::memory_order_relaxed);
-  const TimePoint now = shared.clock.now();
-  for (events::Event& event : accepted) {
-    event.id = id;
-    event.at = now;
-    shared.events.append(std::move(event));
+    worker_.shared().messages.fetch_add(1, std::memory_order_relaxed);
+    worker_.shared().recipients.fetch_add(recipients, std::memory_order_relaxed);
+    conversation_->on_stored(stored->to_string());
   }
 }
 

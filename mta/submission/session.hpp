@@ -59,7 +59,6 @@ class Session {
   void make_room();
   void expect_answer();
   void extend_deadline();
-  void record_accepted(std::vector<events::Event> events, const std::string& id);
 
   Worker& worker_;
   const std::shared_ptr<const ListenerOptions> listener_;  // shared with the listener's other sessions

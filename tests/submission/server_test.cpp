@@ -1,5 +1,6 @@
 #include "mta/submission/server.hpp"
 
+#include "mta/submission/accepted_events.hpp"
 #include "tests/net/dns_builder.hpp"
 #include "tests/net/scripted_dns.hpp"
 #include "tests/net/test_certificate.hpp"
@@ -112,8 +113,12 @@ class ServerTest : public testing::Test {
     ASSERT_TRUE(spool) << spool.error().message();
     spool_ = std::move(*spool);
     spool_->on_accepted([this](std::vector<queue::Accepted> batch) {
+      record_accepted(batch, *events_, clock_);
       std::lock_guard lock(mutex_);
-      for (const auto& accepted : batch) accepted_.push_back(accepted.message);
+      for (const auto& accepted : batch) {
+        accepted_.push_back(accepted.message);
+        events_->append({.type = events::Type::Signed, .id = accepted.message->id.to_string()});
+      }
     });
     events::EventOptions event_options;
     event_options.directory = folder_.path() / "events";
@@ -197,11 +202,13 @@ TEST_F(ServerTest, PutsAMessageIntoTheSpoolBeforeItSays250) {
   std::ifstream log(folder_.path() / "events" / "events.log");
   std::vector<std::string> lines;
   for (std::string line; std::getline(log, line);) lines.push_back(line);
-  ASSERT_EQ(lines.size(), 2u);
+  ASSERT_EQ(lines.size(), 3u);
   EXPECT_THAT(lines[0], HasSubstr("\"event\":\"accepted\""));
   EXPECT_THAT(lines[0], HasSubstr("\"id\":\"" + id->to_string() + "\""));
   EXPECT_THAT(lines[0], HasSubstr("\"to\":\"b@routed.test\""));
+  EXPECT_THAT(lines[0], HasSubstr("\"class\":\"transactional\",\"from\":\"a@example.com\""));
   EXPECT_THAT(lines[1], HasSubstr("\"to\":\"c@x.test\""));
+  EXPECT_THAT(lines[2], HasSubstr("\"event\":\"signed\""));  // who hears of the message speaks after it
   const Stats stats = server_->stats();
   EXPECT_EQ(stats.messages, 1u);
   EXPECT_EQ(stats.recipients, 2u);

@@ -1,0 +1,36 @@
+#include "mta/submission/accepted_events.hpp"
+
+namespace danki::submission {
+namespace {
+
+void record(const queue::Message& message, events::EventLog& events, TimePoint now) {
+  const mail::Envelope& envelope = message.envelope;
+  const std::string id = message.id.to_string();
+  const std::string from = envelope.reverse_path.is_null() ? "<>" : envelope.reverse_path.to_string();
+  for (const mail::Recipient& recipient : envelope.recipients) {
+    events::Event event;
+    event.type = events::Type::Accepted;
+    event.at = now;
+    event.id = id;
+    event.tenant = envelope.tenant;
+    event.klass = envelope.klass;
+    event.campaign = envelope.campaign;
+    event.from = from;
+    event.to = recipient.address.to_string();
+    event.size = envelope.size;
+    event.pool = envelope.pool;
+    event.session = envelope.session;
+    events.append(std::move(event));
+  }
+}
+
+}  // namespace
+
+void record_accepted(const std::vector<queue::Accepted>& batch, events::EventLog& events, const Clock& clock) {
+  const TimePoint now = clock.now();
+  for (const queue::Accepted& accepted : batch) {
+    if (!accepted.is_report) record(*accepted.message, events, now);
+  }
+}
+
+}  // namespace danki::submission

@@ -1,0 +1,15 @@
+#pragma once
+
+#include "base/time.hpp"
+#include "events/event_log.hpp"
+#include "queue/spool.hpp"
+
+#include <vector>
+
+namespace danki::submission {
+
+/// Writes an `accepted` event for each recipient of what the spool announces, but for our own reports. Called from the
+/// spool's on_accepted before anyone else hears of the batch: no other event of a message then stands before these.
+void record_accepted(const std::vector<queue::Accepted>& batch, events::EventLog& events, const Clock& clock);
+
+}  // namespace danki::submission
