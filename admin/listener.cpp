@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <filesystem>
 
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -14,6 +15,8 @@ namespace {
 
 using Local = asio::local::stream_protocol;
 using asio::ip::tcp;
+
+constexpr auto kFolderMode = std::filesystem::perms(0750);  // who may pass is the group's business, as at the socket
 
 Error failed(const boost::system::error_code& code, const std::string& where) {
   return Error{std::error_code(code), where};
@@ -30,6 +33,17 @@ Result<void> remove_stale_socket(asio::io_context& context, const std::string& p
   if (!failure) return std::unexpected(Error{std::errc::address_in_use, path + ": another daemon listens there"});
   if (failure != boost::system::errc::connection_refused) return std::unexpected(failed(failure, path));
   if (::unlink(path.c_str()) != 0) return std::unexpected(Error{std::error_code(errno, std::generic_category()), path});
+  return {};
+}
+
+/// /run is empty after each boot: a folder of ours there is made anew. One that exists keeps its mode.
+Result<void> make_folder_of(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  std::error_code failure;
+  if (folder.empty() || std::filesystem::exists(folder, failure)) return {};
+  std::filesystem::create_directories(folder, failure);
+  if (!failure) std::filesystem::permissions(folder, kFolderMode, failure);
+  if (failure) return std::unexpected(Error{failure, "cannot make " + folder.string() + " for the admin socket"});
   return {};
 }
 
@@ -57,6 +71,7 @@ Result<Local::acceptor> listen_unix(asio::io_context& context, const std::string
   if (path.size() >= sizeof(sockaddr_un::sun_path)) {
     return std::unexpected(Error{std::errc::filename_too_long, path + ": a socket's path has at most 107 characters"});
   }
+  if (auto made = make_folder_of(path); !made) return std::unexpected(made.error());
   if (auto free = remove_stale_socket(context, path); !free) return std::unexpected(free.error());
   Local::acceptor acceptor(context);
   boost::system::error_code failure;

@@ -12,8 +12,9 @@
 /// Where the API listens.
 namespace danki::admin {
 
-/// Listens at `path` with that mode. A socket file that nobody listens at any more is replaced; any other file, or one
-/// that somebody listens at, is an error. The file is the caller's to remove.
+/// Listens at `path` with that mode; its folder is made (0750) where it is missing. A socket file that nobody listens
+/// at any more is replaced; any other file, or one that somebody listens at, is an error. The file is the caller's to
+/// remove.
 Result<boost::asio::local::stream_protocol::acceptor> listen_unix(boost::asio::io_context& context,
                                                                   const std::string& path, unsigned mode);
 
