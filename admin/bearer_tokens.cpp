@@ -2,13 +2,49 @@
 
 #include "mail/ascii.hpp"
 
-#include <fstream>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <sys/stat.h>
 
 namespace danki::admin {
+namespace {
+
+constexpr std::size_t kMaxFileBytes = 64 * 1024;
+constexpr mode_t kOthersMayReadOrWrite = S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH;
+
+/// Who reads a token may do all that the API does. The permissions are asked of the open file, so that no other file
+/// can take its place in between.
+Result<std::string> read_owner_only(const std::filesystem::path& file) {
+  const auto failed = [&] {
+    return std::unexpected(Error{std::error_code(errno, std::generic_category()), file.string()});
+  };
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> opened(std::fopen(file.c_str(), "re"), &std::fclose);
+  if (!opened) return failed();
+  struct stat status {};
+  if (::fstat(::fileno(opened.get()), &status) != 0) return failed();
+  if (!S_ISREG(status.st_mode)) return std::unexpected(Error{std::error_code(), file.string() + ": no regular file"});
+  if ((status.st_mode & kOthersMayReadOrWrite) != 0) {
+    return std::unexpected(
+        Error{std::error_code(), fmt::format("{}: others may read or write it (mode {:04o}), run: chmod 600 {}",
+                                             file.string(), status.st_mode & 07777, file.string())});
+  }
+  std::string text(kMaxFileBytes, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), opened.get()));
+  if (std::ferror(opened.get()) != 0) return failed();
+  if (text.size() == kMaxFileBytes) {
+    return std::unexpected(
+        Error{std::error_code(), fmt::format("{}: larger than {} bytes", file.string(), kMaxFileBytes)});
+  }
+  return text;
+}
+
+}  // namespace
 
 BearerTokens::Digest BearerTokens::digest_of(std::string_view token) {
   Digest digest{};
@@ -18,8 +54,9 @@ BearerTokens::Digest BearerTokens::digest_of(std::string_view token) {
 }
 
 Result<BearerTokens> BearerTokens::load(const std::filesystem::path& file) {
-  std::ifstream in(file);
-  if (!in) return std::unexpected(Error{std::error_code(errno, std::generic_category()), file.string()});
+  auto text = read_owner_only(file);
+  if (!text) return std::unexpected(text.error());
+  std::istringstream in(std::move(*text));
   BearerTokens tokens;
   int number = 0;
   for (std::string line; std::getline(in, line);) {

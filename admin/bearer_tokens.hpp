@@ -15,7 +15,7 @@ inline constexpr std::size_t kMinTokenBytes = 16;  ///< shorter ones could be gu
 class BearerTokens {
  public:
   /// One token a line, several while they rotate; empty lines and lines that begin with "#" are skipped. No token at
-  /// all, or one that is too short, is an error.
+  /// all, one that is too short, or a file that others than its owner may read or write is an error.
   static Result<BearerTokens> load(const std::filesystem::path& file);
 
   /// `authorization` is the header's value: "Bearer TOKEN" (RFC 6750 section 2.1). Takes as long for a wrong token as

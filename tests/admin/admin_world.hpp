@@ -45,7 +45,11 @@ class AdminWorld {
   AdminWorld(const AdminWorld&) = delete;
   AdminWorld& operator=(const AdminWorld&) = delete;
 
-  void write_file(const std::string& name, const std::string& text) const { std::ofstream(directory / name) << text; }
+  void write_file(const std::string& name, const std::string& text) const {
+    std::ofstream(directory / name) << text;
+    using std::filesystem::perms;
+    std::filesystem::permissions(directory / name, perms::owner_read | perms::owner_write);
+  }
 
   /// Puts a message into the spool.
   queue::MessageId accept(mail::Envelope envelope, std::string content = "Subject: x\r\n\r\nbody\r\n") {

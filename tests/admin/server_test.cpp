@@ -294,6 +294,30 @@ TEST_F(AdminServerTest, ItsSocketHasTheModeAndGoesWithIt) {
   world.server->stop();
 }
 
+TEST_F(AdminServerTest, MakesTheFolderOfItsSocketAndLeavesOneThatIsThere) {
+  AdminOptions fresh;
+  fresh.socket = world.directory / "run" / "danki" / "admin.sock";
+  const auto mode_of_folder = [&] {
+    struct stat status {};
+    EXPECT_EQ(::stat(fresh.socket.parent_path().c_str(), &status), 0);
+    return status.st_mode & 0777u;
+  };
+  for (const unsigned mode : {0750u, 0711u}) {
+    Server server(world.ports, *world.spool, world.clock, fresh);
+    const auto started = server.start();
+    ASSERT_TRUE(started) << started.error().message();
+    EXPECT_EQ(mode_of_folder(), mode);
+    server.stop();
+    ASSERT_EQ(::chmod(fresh.socket.parent_path().c_str(), 0711), 0);
+  }
+  world.write_file("file", "");
+  fresh.socket = world.directory / "file" / "danki" / "admin.sock";
+  const auto refused = Server(world.ports, *world.spool, world.clock, fresh).start();
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message().find("cannot make " + fresh.socket.parent_path().string()), std::string::npos)
+      << refused.error().message();
+}
+
 TEST_F(AdminServerTest, DoesNotPushAnotherDaemonAside) {
   AdminOptions same = world.options;
   same.listen.clear();
@@ -344,6 +368,13 @@ TEST_F(AdminServerTest, RefusesToStartOnTcpWithoutGoodTokens) {
   EXPECT_EQ(refused.error().message().find("short\n"), std::string::npos);
   world.write_file("tokens", "0123456789abcdef\r\n");
   EXPECT_TRUE(start());
+  for (const mode_t open : {0604u, 0602u, 0640u, 0620u}) {
+    ASSERT_EQ(::chmod(tcp.token_file.c_str(), open), 0);
+    const auto exposed = start();
+    ASSERT_FALSE(exposed) << open;
+    EXPECT_NE(exposed.error().message().find("run: chmod 600 "), std::string::npos) << exposed.error().message();
+  }
+  ASSERT_EQ(::chmod(tcp.token_file.c_str(), 0600), 0);
   for (const char* wrong : {"localhost:80", "127.0.0.1", "127.0.0.1:99999", "::1:80x", ""}) {
     tcp.listen = wrong;
     EXPECT_EQ(start().has_value(), tcp.listen.empty()) << wrong;
