@@ -132,14 +132,16 @@ void Api::ready(const Request&, const Target&, Done done) {
 
 void Api::status(const Request&, const Target&, Done done) {
   // Nothing of ours in the callback: it may come when we are gone.
-  ports_.status([spool = spool_.stats(), now = clock_.now(), done = std::move(done)](const StatusView& view) {
-    done(json_response(status_json(view, spool, now)));
+  ports_.status([spool = spool_.stats(), now = clock_.now(), done = std::move(done)](StatusView view) {
+    done(Response{.render = [view = std::move(view), spool, now] { return status_json(view, spool, now); }});
   });
 }
 
 void Api::queue_summary(const Request&, const Target&, Done done) {
-  ports_.sites(
-      [done = std::move(done)](const std::vector<SiteView>& sites) { done(json_response(sites_json(sites))); });
+  // The answer comes on the scheduler's strand, and may name ten thousand sites.
+  ports_.sites([done = std::move(done)](std::vector<SiteView> sites) {
+    done(Response{.render = [sites = std::move(sites)] { return sites_json(sites); }});
+  });
 }
 
 void Api::list_messages(const Request&, const Target& target, Done done) {

@@ -142,6 +142,7 @@ asio::awaitable<Response> HttpSession::Impl::answer(Request request) {
 }
 
 asio::awaitable<bool> HttpSession::Impl::send(Response response, bool keep_alive) {
+  if (response.render) response.body = response.render();
   http::response<http::string_body> message(static_cast<http::status>(response.status), 11, std::move(response.body));
   message.set(http::field::content_type, response.content_type);
   message.set(http::field::cache_control, "no-store");

@@ -49,7 +49,7 @@ struct Selector {
   }
 };
 
-/// Answers come by callback on any thread; the caller posts to its own executor.
+/// Answers come by callback on any thread; the caller posts to its own executor and works with them there.
 class Ports {
  public:
   virtual ~Ports() = default;

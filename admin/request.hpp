@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,7 +21,9 @@ struct Response {
   int status = 200;
   std::string body;
   std::string content_type = "application/json";
-  std::string allow;           ///< with 405: the methods that this path takes
+  std::string allow;  ///< with 405: the methods that this path takes
+  /// Makes the body when it is sent, where set: on the admin's thread, not on that of the room which answered.
+  std::function<std::string()> render;
   std::shared_ptr<void> hold;  ///< given back when the body is sent: a place among the large answers
 };
 
