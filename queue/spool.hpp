@@ -93,8 +93,8 @@ class Spool {
   static Result<std::unique_ptr<Spool>> open(SpoolOptions options, const Clock& clock, rocksdb::Env* env = nullptr);
   ~Spool();
 
-  /// Called on the commit thread with each batch that became durable, before the `done` of its messages. Set once
-  /// before the first accept.
+  /// Called on the commit thread with each batch that became durable, after the `done` of its messages. Set once before
+  /// the first accept.
   void on_accepted(std::function<void(std::vector<Accepted>)> sink);
 
   /// `done` gets the id after the sync, or why it was not stored (nothing is kept then).
