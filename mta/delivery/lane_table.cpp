@@ -1,15 +1,22 @@
 #include "mta/delivery/lane_table.hpp"
 
 #include <algorithm>
-#include <cassert>
+#include <utility>
 
 namespace danki::delivery {
+
+namespace {
+
+constexpr std::size_t kProbe = 4;      // parked records of one lane that try whether the site answers again
+constexpr std::size_t kWalkPage = 32;  // records read at a time behind parked mail
+
+}  // namespace
 
 LanePosition position_of(const queue::DueEntry& entry) {
   return {entry.due, entry.id, entry.recipients.front()};
 }
 
-LaneTable::LaneTable(Limits limits) : limits_(limits) {}
+LaneTable::LaneTable(Limits limits, GroupOf group_of) : limits_(limits), group_of_(std::move(group_of)) {}
 LaneTable::~LaneTable() = default;
 
 Lane* LaneTable::find_lane(const queue::LaneKey& key) {
@@ -23,6 +30,7 @@ Lane& LaneTable::lane(const queue::LaneKey& key) {
   Lane& lane = *made;
   lane.id = next_lane_++;
   lane.key = key;
+  join(lane, group(group_of_(key.domain)));
   by_key_.emplace(key, &lane);
   lanes_.emplace(lane.id, std::move(made));
   return lane;
@@ -36,6 +44,7 @@ Item& LaneTable::new_item(Lane& lane, const queue::DueEntry& entry) {
   item.entry = entry;
   lane.members.emplace(position_of(entry), item.id);
   ++lane.in_memory;
+  hold(lane, 1);
   items_.emplace(item.id, std::move(made));
   return item;
 }
@@ -50,7 +59,7 @@ Item* LaneTable::add_new(const queue::DueEntry& entry, const queue::MessagePtr& 
   ++target.entries;
   ++entries_;
   bool backlog_on_disk = target.disk_from && target.disk_from->due <= now;
-  if (entry.due > now || backlog_on_disk || target.in_memory >= limits_.window || items_.size() >= limits_.total) {
+  if (entry.due > now || backlog_on_disk || target.in_memory >= limits_.window || room(target) == 0) {
     note_on_disk(target, position_of(entry));
     return nullptr;
   }
@@ -81,7 +90,7 @@ void LaneTable::note_on_disk(Lane& lane, const LanePosition& position) {
 }
 
 void LaneTable::plan(Lane& lane) {
-  if (lane.reading || !lane.disk_from) return;
+  if (lane.reading || lane.starved || !lane.disk_from) return;
   // A refill costs a seek: wait until a good part of the window is free.
   if (lane.in_memory > limits_.low_water) return;
   TimePoint at = lane.disk_from->due;
@@ -90,19 +99,54 @@ void LaneTable::plan(Lane& lane) {
   wakes_.emplace(at, lane.id);
 }
 
+ReadRequest LaneTable::request(Lane& lane, const LanePosition& from, std::size_t limit, TimePoint now) {
+  queue::DueEntry first{.lane = lane.key, .due = from.due, .id = from.id, .recipients = {from.first}};
+  lane.reading = true;
+  lane.requested = limit;
+  hold(lane, limit);
+  lane.inserted.reset();
+  lane.finished.clear();
+  // Records already in memory may come back from disk in between; ask for as many more.
+  return {.lane = lane.id, .key = lane.key, .from = std::move(first), .until = now, .limit = limit + lane.in_memory};
+}
+
+void LaneTable::end_request(Lane& lane) {
+  lane.reading = false;
+  release(lane, lane.requested);
+  lane.requested = 0;
+}
+
 std::vector<ReadRequest> LaneTable::reads_due(TimePoint now) {
   std::vector<ReadRequest> requests;
-  std::size_t room = limits_.total > items_.size() ? limits_.total - items_.size() : 0;
-  if (room > 0 && !starved_.empty()) {
-    std::vector<LaneId> again = std::move(starved_);
-    starved_.clear();
-    for (LaneId id : again) {
-      auto found = lanes_.find(id);
-      if (found == lanes_.end()) continue;
-      found->second->starved = false;
-      plan(*found->second);
-    }
+  unpark_expired(now);
+  feed_drained(now);
+  for (LaneId id : std::exchange(to_probe_, {})) {
+    auto found = lanes_.find(id);
+    if (found == lanes_.end() || found->second->reading || !found->second->parked) continue;
+    Lane& lane = *found->second;
+    std::size_t limit = std::min(room(lane), kProbe);
+    if (limit == 0) continue;
+    lane.probing = true;
+    requests.push_back(request(lane, lane.parked->from, limit, now));
   }
+  for (Lane* due : lanes_due(now)) {
+    std::size_t limit = std::min(room(*due), limits_.window - std::min<std::size_t>(limits_.window, due->in_memory));
+    if (limit == 0) {
+      starve(*due, now);
+      continue;
+    }
+    // What lies behind parked mail is most likely parked too: the disk is for others as well.
+    if (due->group->parked_lanes > 0) limit = std::min(limit, kWalkPage);
+    requests.push_back(request(*due, *due->disk_from, limit, now));
+  }
+  end_wants();
+  return requests;
+}
+
+/// Those to read from now, transactional first. Each counts when shares are reckoned, so that the first does not take
+/// what the last one needs.
+std::vector<Lane*> LaneTable::lanes_due(TimePoint now) {
+  std::vector<Lane*> lanes;
   while (!wakes_.empty() && wakes_.top().first <= now) {
     auto [at, id] = wakes_.top();
     wakes_.pop();
@@ -116,24 +160,12 @@ std::vector<ReadRequest> LaneTable::reads_due(TimePoint now) {
       plan(due);
       continue;
     }
-    if (room == 0) {
-      if (!due.starved) starved_.push_back(id);
-      due.starved = true;
-      continue;
-    }
-    queue::DueEntry from{
-        .lane = due.key, .due = due.disk_from->due, .id = due.disk_from->id, .recipients = {due.disk_from->first}};
-    ReadRequest request{.lane = id, .key = due.key, .from = std::move(from), .until = now, .limit = 0};
-    request.limit = std::min(room, limits_.window - std::min<std::size_t>(limits_.window, due.in_memory));
-    // Records already in memory may come back from disk in between; ask for as many more.
-    request.limit += due.in_memory;
-    room -= std::min(room, request.limit);
-    due.reading = true;
-    due.inserted.reset();
-    due.finished.clear();
-    requests.push_back(std::move(request));
+    want(due);
+    lanes.push_back(&due);
   }
-  return requests;
+  std::stable_partition(lanes.begin(), lanes.end(),
+                        [](const Lane* lane) { return lane->key.klass == mail::MailClass::Transactional; });
+  return lanes;
 }
 
 std::vector<Item*> LaneTable::on_page(LaneId id, const queue::LanePage& page, queue::MessageId known) {
@@ -141,7 +173,10 @@ std::vector<Item*> LaneTable::on_page(LaneId id, const queue::LanePage& page, qu
   auto found = lanes_.find(id);
   if (found == lanes_.end()) return taken;
   Lane& read = *found->second;
-  read.reading = false;
+  const std::size_t limit = read.requested;
+  end_request(read);
+  std::optional<LanePosition> next;
+  if (page.next) next = position_of(*page.next);
   for (const queue::DueEntry& entry : page.entries) {
     LanePosition position = position_of(entry);
     // A record that ended or moved after the page was read must not come back to life.
@@ -149,12 +184,20 @@ std::vector<Item*> LaneTable::on_page(LaneId id, const queue::LanePage& page, qu
         read.moving.contains(position)) {
       continue;
     }
+    if (taken.size() == limit) {
+      next = position;
+      break;
+    }
     Item& item = new_item(read, entry);
     item.state = Item::State::Loading;
     taken.push_back(&item);
   }
-  read.disk_from.reset();
-  if (page.next) read.disk_from = position_of(*page.next);
+  if (std::exchange(read.probing, false)) {
+    // Its reading position stays; a probe that finds nothing tells that what was parked is gone or not due.
+    if (taken.empty() && read.in_memory == 0) unpark(read);
+  } else {
+    read.disk_from = next;
+  }
   if (read.inserted && (!read.disk_from || *read.inserted < *read.disk_from)) read.disk_from = read.inserted;
   read.inserted.reset();
   read.finished.clear();
@@ -167,7 +210,8 @@ void LaneTable::on_read_failed(LaneId id, TimePoint retry_at) {
   auto found = lanes_.find(id);
   if (found == lanes_.end()) return;
   Lane& read = *found->second;
-  read.reading = false;
+  end_request(read);
+  read.probing = false;
   read.wake_at = retry_at;
   wakes_.emplace(retry_at, id);
 }
@@ -176,6 +220,7 @@ void LaneTable::remove_item(Item& item) {
   Lane& owner = *item.lane;
   owner.members.erase(position_of(item.entry));
   --owner.in_memory;
+  release(owner, 1);
   items_.erase(item.id);
 }
 
@@ -198,7 +243,8 @@ void LaneTable::put_back(Item& item) {
 }
 
 void LaneTable::drop_if_empty(Lane& lane) {
-  if (lane.in_memory > 0 || lane.disk_from || lane.reading || !lane.moving.empty()) return;
+  if (lane.in_memory > 0 || lane.disk_from || lane.parked || lane.reading || !lane.moving.empty()) return;
+  leave_group(lane);
   by_key_.erase(lane.key);
   entries_ -= lane.entries;  // a count that drifted ends with the lane
   lanes_.erase(lane.id);
@@ -230,8 +276,13 @@ void LaneTable::end_move(const std::vector<queue::DueEntry>& old, TimePoint due)
 }
 
 std::optional<TimePoint> LaneTable::next_wake() const {
-  if (wakes_.empty()) return std::nullopt;
-  return wakes_.top().first;
+  std::optional<TimePoint> next;
+  auto earlier = [&](TimePoint at) { next = next ? std::min(*next, at) : at; };
+  if (!wakes_.empty()) earlier(wakes_.top().first);
+  if (!expiry_wakes_.empty()) earlier(expiry_wakes_.top().first);
+  if (!starving_.empty()) earlier(next_feed_);
+  if (!to_probe_.empty()) earlier(TimePoint{});
+  return next;
 }
 
 }  // namespace danki::delivery

@@ -9,7 +9,6 @@ namespace danki::delivery {
 
 namespace {
 
-constexpr std::chrono::seconds kSweepEvery{5};
 constexpr std::chrono::seconds kLoadRetry{5};
 constexpr std::chrono::seconds kMinResolutionTtl{60};  // an MX set is asked for at most this often
 constexpr std::chrono::seconds kMaxResolutionTtl{3600};
@@ -23,7 +22,7 @@ Scheduler::Scheduler(SchedulerPorts& ports, const Clock& clock, Random& random, 
       random_(random),
       options_(std::move(options)),
       limits_(limits),
-      lanes_(limits.lanes) {
+      lanes_(limits.lanes, [this](const std::string& domain) { return group_of(domain); }) {
   load_sources();
 }
 
@@ -35,7 +34,7 @@ void Scheduler::set_options(std::shared_ptr<const Options> options) {
   TimePoint now = clock_.now();
   for (const auto& [name, domain] : sites_.domains()) {
     domain->resolved_until = TimePoint{};  // routes may have changed
-    if (domain->ready > 0) resolve_if_needed(*domain);
+    if (domain->ready > 0 || lanes_.has_parked(name)) resolve_if_needed(*domain);
   }
   for (const auto& [name, site] : sites_.sites()) {
     for (auto& [source_name, path] : site->paths) {
@@ -45,6 +44,7 @@ void Scheduler::set_options(std::shared_ptr<const Options> options) {
     mark(*site);
   }
   check_pulled(now);
+  try_all_parked(now);
 }
 
 void Scheduler::on_scanned(const std::vector<queue::LaneCount>& lanes, queue::MessageId last) {
@@ -62,6 +62,12 @@ void Scheduler::on_accepted(std::vector<queue::Accepted> batch) {
 }
 
 void Scheduler::add_accepted(const queue::DueEntry& entry, const queue::MessagePtr& message, TimePoint now) {
+  const std::string& pool = message->envelope.pool;
+  if (Domain* domain = sites_.find_domain(entry.lane.domain);
+      domain && entry.due <= now && waits_on_disk(*domain, pool, now)) {
+    lanes_.add_parked(entry, pool, message->envelope.expires_at);
+    return;
+  }
   Item* item = lanes_.add_new(entry, message, now);
   if (!item) return;
   if (ports_.is_prepared(*message)) {
@@ -110,6 +116,11 @@ void Scheduler::take_if_expired_or_ready(Item& item) {
   TimePoint now = clock_.now();
   if (item.message->envelope.expires_at <= now) {
     finish(item, expire(item.message, item.entry, now), nullptr, nullptr);
+    return;
+  }
+  if (Domain* domain = sites_.find_domain(item.entry.lane.domain);
+      domain && waits_on_disk(*domain, item.message->envelope.pool, now)) {
+    park(item);
     return;
   }
   if (ports_.is_prepared(*item.message)) {
@@ -168,11 +179,15 @@ void Scheduler::on_resolved(const std::string& name, const Resolution& resolutio
       Site& site = sites_.site(resolution.site);
       site.targets = resolution.targets;
       sites_.bind(*domain, site);
+      lanes_.regroup(name, group_of(name));
       domain->resolve_failures = 0;
       domain->problem.clear();
       domain->retry_resolve_at = TimePoint{};
       domain->resolved_until = now + std::clamp(resolution.ttl, kMinResolutionTtl, kMaxResolutionTtl);
       mark(site);
+      // Its hosts may have changed, or have none that a source of the pool reaches still: then look again.
+      if (lanes_.has_parked(name)) domain_wakes_.emplace(domain->resolved_until, name);
+      if (LaneGroup* group = lanes_.find_group(site.name)) try_parked(*group, now);
       break;
     }
     case Resolution::Status::NxDomain:
@@ -213,6 +228,10 @@ void Scheduler::refuse_domain(Domain& domain, RecipientResult::Kind kind, const 
            nullptr, domain.site);
   }
   domain.resolved_until = TimePoint{};
+  // What was put back hears the same, page by page, whatever its site was before.
+  sites_.unbind(domain);
+  lanes_.regroup(domain.name, group_of(domain.name));
+  if (LaneGroup* group = lanes_.find_group(group_of(domain.name))) lanes_.unpark(*group);
 }
 
 void Scheduler::mark(Site& site) {
@@ -285,7 +304,9 @@ void Scheduler::run() {
     next_sweep_ = now + kSweepEvery;
     expire_ready(now);
     check_pulled(now);
-    sites_.sweep(now);
+    park_closed(now, kSweepEvery);
+    try_all_parked(now);
+    sites_.sweep(now, [this](const std::string& domain) { return lanes_.has_parked(domain); });
   }
   while (!reload_at_.empty() && reload_at_.begin()->first <= now) {
     if (Item* item = lanes_.find(reload_at_.begin()->second)) to_load_.emplace_back(item->id, item->entry.id);
@@ -294,7 +315,7 @@ void Scheduler::run() {
   while (!domain_wakes_.empty() && domain_wakes_.begin()->first <= now) {
     Domain* domain = sites_.find_domain(domain_wakes_.begin()->second);
     domain_wakes_.erase(domain_wakes_.begin());
-    if (domain && domain->ready > 0) resolve_if_needed(*domain);
+    if (domain && (domain->ready > 0 || lanes_.has_parked(domain->name))) resolve_if_needed(*domain);
   }
   while (!connecting_.empty() && connecting_.front().first <= now) {
     // A host that lets us wait may let us wait long: its mail is free for other paths.
@@ -305,11 +326,15 @@ void Scheduler::run() {
     mark(*slow->second.path->site);
   }
   while (!site_wakes_.empty() && site_wakes_.begin()->first <= now) {
-    if (Site* site = sites_.find_site(site_wakes_.begin()->second)) mark(*site);
+    const std::string& name = site_wakes_.begin()->second;
+    if (Site* site = sites_.find_site(name)) mark(*site);
+    if (LaneGroup* group = lanes_.find_group(name)) try_parked(*group, now);
     site_wakes_.erase(site_wakes_.begin());
   }
   if (!stopping_) {
-    for (ReadRequest& request : lanes_.reads_due(now)) ports_.read_lane(std::move(request));
+    do {
+      for (ReadRequest& request : lanes_.reads_due(now)) ports_.read_lane(std::move(request));
+    } while (make_room(now));
   }
   if (!to_load_.empty()) ports_.load(std::exchange(to_load_, {}));
   std::vector<Site*> dirty = std::exchange(dirty_, {});

@@ -47,6 +47,9 @@ struct EntrySelector {
   std::optional<std::chrono::seconds> older_than;  ///< accepted at least so long ago
 };
 
+/// How often the scheduler looks through what it holds: for what expired, and for what had better wait on disk.
+constexpr std::chrono::seconds kSweepEvery{5};
+
 class Scheduler {
  public:
   struct Limits {
@@ -123,6 +126,22 @@ class Scheduler {
   void item_ready(Item& item, bool front);
   void resolve_if_needed(Domain& domain);
   void mark(Site& site);
+
+  // --- mail without an open path, and room for others: scheduler_room.cpp ---
+  std::string group_of(const std::string& domain) const;
+  /// When the first path of the pool may open: `now` or before if one may already, TimePoint::max() if none ever will
+  /// as things are.
+  TimePoint opens_at(const Site& site, const std::string& pool, TimePoint now) const;
+  TimePoint opens_at(const Domain& domain, const std::string& pool, TimePoint now) const;
+  bool waits_on_disk(Domain& domain, const std::string& pool, TimePoint now);
+  bool reaches(const Site& site, const Source& source) const;
+  void park(Item& item);
+  void park_closed(TimePoint now, std::chrono::milliseconds at_least);
+  void try_parked(LaneGroup& group, TimePoint now);
+  void try_all_parked(TimePoint now);
+  void site_answers(const Site& site, TimePoint now);
+  bool make_room(TimePoint now);
+  void put_back_surplus(mail::MailClass klass);
   void dispatch(Site& site);
   void dispatch_pool(Site& site, const std::string& pool_name, PoolReady& ready);
   /// The connections that may take the mail of one pool.
@@ -178,6 +197,7 @@ class Scheduler {
   std::set<std::pair<TimePoint, std::string>> site_wakes_;    // sites whose paths open again
   std::set<std::pair<TimePoint, std::string>> domain_wakes_;  // domains to resolve again
   TimePoint next_sweep_{};
+  TimePoint no_room_before_{};  // nothing could be put back a moment ago
   SchedulerCounts counts_;
 };
 

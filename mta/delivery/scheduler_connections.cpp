@@ -59,14 +59,7 @@ bool Scheduler::may_open(const Path& path, const PoolReady& ready) const {
 
 bool Scheduler::eligible(Site& site, const PoolReady& ready, Source& source, bool allow_open) {
   if (!source.pulled.empty() || !options_->sources.contains(source.name)) return false;
-  if (source.address) {
-    bool v4 = source.address->is_v4();
-    // A site without hosts of the source's address family is no path for it: no failure, no evidence.
-    if (std::none_of(site.targets.begin(), site.targets.end(),
-                     [&](const HostTarget& t) { return t.endpoint.address().is_v4() == v4; })) {
-      return false;
-    }
-  }
+  if (!reaches(site, source)) return false;
   Path& candidate = path(site, source);
   if (candidate.closed_until > clock_.now()) return false;
   return !candidate.idle.empty() || (allow_open && may_open(candidate, ready));
@@ -364,6 +357,7 @@ void Scheduler::settle(Item& item, Connection& connection, AttemptReport& report
     return_item(item);
   } else {
     finish(item, std::move(judged), connection.source, &site);
+    site_answers(site, clock_.now());
   }
 }
 

@@ -53,11 +53,12 @@ std::vector<SiteSummary> Scheduler::sites() const {
     std::optional<TimePoint> due;
     if (!lane->members.empty()) due = lane->members.begin()->first.due;
     if (lane->disk_from && (!due || lane->disk_from->due < *due)) due = lane->disk_from->due;
+    if (lane->parked && (!due || lane->parked->from.due < *due)) due = lane->parked->from.due;
     bool none_yet = line.earliest_due.time_since_epoch().count() == 0;
     if (due && (none_yet || *due < line.earliest_due)) line.earliest_due = *due;
   }
   for (const auto& [name, domain] : sites_.domains()) {
-    if (domain->site || domain->ready == 0) continue;
+    if (domain->site || (domain->ready == 0 && !lanes_.has_parked(name))) continue;
     SiteSummary& line = summary(name);
     line.ready += domain->ready;
     line.state = domain->problem.empty() ? "looking up MX"
@@ -99,7 +100,7 @@ std::vector<queue::LaneKey> Scheduler::retry(const EntrySelector& selector) {
     keys.push_back(lane->key);
     if (Domain* domain = sites_.find_domain(lane->key.domain)) {
       domain->retry_resolve_at = TimePoint{};
-      if (domain->ready > 0) resolve_if_needed(*domain);
+      if (domain->ready > 0 || lane->parked) resolve_if_needed(*domain);
     }
     if (!site.empty()) touched.insert(site);
   }
@@ -107,6 +108,7 @@ std::vector<queue::LaneKey> Scheduler::retry(const EntrySelector& selector) {
     Site* site = sites_.find_site(name);
     for (auto& [source, path] : site->paths) path->closed_until = TimePoint{};
     mark(*site);
+    if (LaneGroup* group = lanes_.find_group(name)) try_parked(*group, clock_.now());
   }
   return keys;
 }

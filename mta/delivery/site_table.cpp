@@ -102,6 +102,12 @@ void SiteTable::bind(Domain& domain, Site& site) {
   site.domain = domain.name;
 }
 
+void SiteTable::unbind(Domain& domain) {
+  assert(domain.ready == 0);
+  if (domain.site) --domain.site->domains;
+  domain.site = nullptr;
+}
+
 std::optional<mail::MailClass> SiteTable::next_class(Site& site, const std::string& pool, double bulk_share) {
   auto found = site.pools.find(pool);
   if (found == site.pools.end()) return std::nullopt;
@@ -152,10 +158,45 @@ void SiteTable::remove(Item& item) {
   }
 }
 
-void SiteTable::sweep(TimePoint now) {
+void SiteTable::drain(Domain& domain, ReadyQueue& queue, const Stays& stays, std::vector<Item*>& drained) {
+  std::deque<Item*> staying;
+  for (Item* item : queue.items) {
+    if (stays(*item)) {
+      staying.push_back(item);
+    } else {
+      drained.push_back(item);
+    }
+  }
+  const std::size_t removed = queue.items.size() - staying.size();
+  queue.items = std::move(staying);
+  domain.ready -= removed;
+  if (!domain.site) return;
+  domain.site->pools[queue.pool].ready[index_of(queue.klass)] -= removed;
+  if (queue.items.empty()) unlist(*domain.site, queue);
+}
+
+std::vector<Item*> SiteTable::drain(Site& site, const std::string& pool, const Stays& stays) {
+  std::vector<Item*> drained;
+  for (auto& rotation : site.pools[pool].rotation) {
+    const std::vector<ReadyQueue*> listed(rotation.begin(), rotation.end());
+    for (ReadyQueue* queue : listed) {
+      if (Domain* domain = find_domain(queue->items.front()->entry.lane.domain)) drain(*domain, *queue, stays, drained);
+    }
+  }
+  return drained;
+}
+
+std::vector<Item*> SiteTable::drain(Domain& domain, const Stays& stays) {
+  std::vector<Item*> drained;
+  for (auto& [key, queue] : domain.queues) drain(domain, *queue, stays, drained);
+  return drained;
+}
+
+void SiteTable::sweep(TimePoint now, const std::function<bool(const std::string& domain)>& in_use) {
   for (auto it = domains_.begin(); it != domains_.end();) {
     Domain& domain = *it->second;
-    if (domain.ready == 0 && !domain.resolving && domain.resolved_until < now && domain.retry_resolve_at < now) {
+    if (domain.ready == 0 && !domain.resolving && domain.resolved_until < now && domain.retry_resolve_at < now &&
+        !(in_use && in_use(domain.name))) {
       for (auto& [key, queue] : domain.queues) {
         if (domain.site) unlist(*domain.site, *queue);
       }

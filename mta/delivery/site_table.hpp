@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -95,14 +96,20 @@ class SiteTable {
   void add(Domain& domain, Item& item, bool front);
   /// Binds a domain to a site, moving what is ready to it.
   void bind(Domain& domain, Site& site);
+  /// The domain has no site any more, and nothing ready.
+  void unbind(Domain& domain);
   /// Takes the next ready item of the pool at the site (strict priority to transactional, a share for bulk), or null.
   Item* take(Site& site, const std::string& pool, double bulk_share);
   /// What class take() would give next; nullopt if nothing is ready.
   std::optional<mail::MailClass> next_class(Site& site, const std::string& pool, double bulk_share);
   /// Removes one ready item wherever it waits (expiry, admin).
   void remove(Item& item);
-  /// Forgets domains and sites without mail and connections that `unused_since` allows.
-  void sweep(TimePoint now);
+  /// Removes all that is ready at the site for the pool, or for a domain without a site, but what `stays`.
+  using Stays = std::function<bool(const Item& item)>;
+  std::vector<Item*> drain(Site& site, const std::string& pool, const Stays& stays);
+  std::vector<Item*> drain(Domain& domain, const Stays& stays);
+  /// Forgets domains and sites without mail and connections; not domains that are `in_use`.
+  void sweep(TimePoint now, const std::function<bool(const std::string& domain)>& in_use = {});
 
   const std::map<std::string, std::unique_ptr<Domain>>& domains() const { return domains_; }
   const std::map<std::string, std::unique_ptr<Site>>& sites() const { return sites_; }
@@ -111,6 +118,7 @@ class SiteTable {
   ReadyQueue& queue_of(Domain& domain, const Item& item);
   void list(Site& site, ReadyQueue& queue, bool front);
   void unlist(Site& site, ReadyQueue& queue);
+  void drain(Domain& domain, ReadyQueue& queue, const Stays& stays, std::vector<Item*>& drained);
 
   std::map<std::string, std::unique_ptr<Domain>> domains_;
   std::map<std::string, std::unique_ptr<Site>> sites_;

@@ -15,7 +15,7 @@
 /// of its own, so a test may stop between any two.
 namespace danki::fakes {
 
-class DeliveryWorld final : public delivery::SchedulerPorts {
+class DeliveryWorld : public delivery::SchedulerPorts {
  public:
   using Answer = std::function<std::vector<delivery::RecipientResult>(const std::string& source, const queue::Message&,
                                                                       const std::vector<std::uint32_t>& recipients)>;
@@ -65,8 +65,10 @@ class DeliveryWorld final : public delivery::SchedulerPorts {
 
   /// A message as it was left on disk by an earlier run: in the index, not announced.
   queue::MessagePtr leave_on_disk(const std::vector<std::string>& recipients, TimePoint due,
-                                  mail::MailClass klass = mail::MailClass::Transactional) {
-    queue::MessagePtr message = make(recipients, klass, "main", "signup", std::chrono::hours(24));
+                                  mail::MailClass klass = mail::MailClass::Transactional,
+                                  const std::string& tenant = "signup",
+                                  std::chrono::seconds expiry = std::chrono::hours(24)) {
+    queue::MessagePtr message = make(recipients, klass, "main", tenant, expiry);
     for (queue::DueEntry entry : entries_of(*message)) {
       entry.due = due;
       store(entry);
@@ -133,7 +135,7 @@ class DeliveryWorld final : public delivery::SchedulerPorts {
     for (delivery::WorkItem& item : items) {
       pending.push_back([this, id, item] {
         auto plan = plans.find(id);
-        if (plan == plans.end()) return;
+        if (plan == plans.end() || (hangs && hangs(plan->second))) return;
         delivery::AttemptReport report;
         report.connection = id;
         report.item = item.item;
@@ -167,9 +169,10 @@ class DeliveryWorld final : public delivery::SchedulerPorts {
     ++reads;
     // What the page holds is decided now; it arrives later, when more may have happened.
     queue::LanePage page;
-    for (const auto& [key, entry] : index) {
-      if (entry.lane != request.key) continue;
-      if (request.from && delivery::position_of(entry) < delivery::position_of(*request.from)) continue;
+    Key first{request.key, TimePoint::min(), {}, 0};
+    if (request.from) first = key_of(*request.from);
+    for (auto it = index.lower_bound(first); it != index.end() && it->second.lane == request.key; ++it) {
+      const queue::DueEntry& entry = it->second;
       if (entry.due > request.until || page.entries.size() >= request.limit) {
         page.next = entry;
         break;
@@ -179,6 +182,7 @@ class DeliveryWorld final : public delivery::SchedulerPorts {
     pending.push_back([this, lane = request.lane, page] { scheduler.on_page(lane, page); });
   }
   void load(std::vector<std::pair<delivery::ItemId, queue::MessageId>> items) override {
+    loads += items.size();
     for (auto [item, id] : items) {
       pending.push_back([this, item, id] {
         auto found = messages.find(id);
@@ -262,6 +266,7 @@ class DeliveryWorld final : public delivery::SchedulerPorts {
                                                         const delivery::AttemptReport&)>
       break_after;
   std::function<delivery::Resolution(const std::string&)> resolution;
+  std::function<bool(const delivery::ConnectionPlan&)> hangs;  ///< its host never replies to what it is sent
   std::string prepare_error;
   bool unsigned_mail = false;
   std::set<queue::MessageId> prepared;  ///< taken out by a test, a signature is old
@@ -278,7 +283,7 @@ class DeliveryWorld final : public delivery::SchedulerPorts {
   std::vector<events::Event> events;
   std::vector<mail::DsnRecipient> reports;
   std::map<std::string, int> resolved;
-  std::size_t reads = 0, max_open = 0, unrecorded = 0, max_unrecorded = 0, accepted_count = 0;
+  std::size_t loads = 0, reads = 0, max_open = 0, unrecorded = 0, max_unrecorded = 0, accepted_count = 0;
   std::map<std::string, std::size_t> per_path;
   std::size_t max_per_path = 0;
   std::deque<std::function<void()>> pending;
