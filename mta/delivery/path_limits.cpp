@@ -54,4 +54,25 @@ PathLimits path_limits(const Options& options, const std::string& source, const 
   return limits;
 }
 
+std::string domain_kind(const Options& options, const std::string& domain) {
+  std::string kind;
+  for (std::size_t i = 0; i < options.shaping.size(); ++i) {
+    const std::string& pattern = options.shaping[i].domain;
+    if (!pattern.empty() && mail::domain_matches(domain, pattern)) kind += std::to_string(i) + ' ';
+  }
+  return kind;
+}
+
+PathLimits strictest(const PathLimits& a, const PathLimits& b) {
+  PathLimits limits;
+  limits.connections = std::min(a.connections, b.connections);
+  const bool both_limited = a.messages_per_connection > 0 && b.messages_per_connection > 0;
+  limits.messages_per_connection = both_limited ? std::min(a.messages_per_connection, b.messages_per_connection)
+                                                : std::max(a.messages_per_connection, b.messages_per_connection);
+  limits.recipients_per_transaction = std::min(a.recipients_per_transaction, b.recipients_per_transaction);
+  limits.tls = std::max(a.tls, b.tls);  // in the order of strictness
+  limits.address_family = a.address_family == AddressFamily::Any ? b.address_family : a.address_family;
+  return limits;
+}
+
 }  // namespace danki::delivery

@@ -22,4 +22,10 @@ struct PathLimits {
 PathLimits path_limits(const Options& options, const std::string& source, const std::string& site,
                        const std::string& provider, const std::string& domain);
 
+/// Which [[shaping]] tables with a domain fit this one: domains of one kind have the same limits at the same site.
+std::string domain_kind(const Options& options, const std::string& domain);
+
+/// What both allow; TLS required by one is required.
+PathLimits strictest(const PathLimits& a, const PathLimits& b);
+
 }  // namespace danki::delivery

@@ -33,14 +33,12 @@ void Scheduler::set_options(std::shared_ptr<const Options> options) {
   load_sources();
   TimePoint now = clock_.now();
   for (const auto& [name, domain] : sites_.domains()) {
+    sites_.set_kind(*domain, domain_kind(*options_, name));
     domain->resolved_until = TimePoint{};  // routes may have changed
     if (domain->ready > 0 || lanes_.has_parked(name)) resolve_if_needed(*domain);
   }
   for (const auto& [name, site] : sites_.sites()) {
-    for (auto& [source_name, path] : site->paths) {
-      auto source = sources_.find(source_name);
-      if (source != sources_.end()) refresh(*path, source->second);
-    }
+    site->limits_stale = true;
     mark(*site);
   }
   check_pulled(now);
@@ -178,6 +176,7 @@ void Scheduler::on_resolved(const std::string& name, const Resolution& resolutio
     case Resolution::Status::Ok: {
       Site& site = sites_.site(resolution.site);
       site.targets = resolution.targets;
+      sites_.set_kind(*domain, domain_kind(*options_, name));
       sites_.bind(*domain, site);
       lanes_.regroup(name, group_of(name));
       domain->resolve_failures = 0;

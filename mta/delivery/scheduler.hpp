@@ -156,7 +156,7 @@ class Scheduler {
   void end_connecting(Connection& connection);
   void leave_idle(Connection& connection);
   Path& path(Site& site, Source& source);
-  void refresh(Path& path, Source& source);
+  void refresh(Path& path);
   bool may_open(const Path& path, const PoolReady& ready) const;
   void open(Site& site, Path& path, Source& source);
   void lease(Connection& connection, const std::string& pool);

@@ -35,13 +35,19 @@ Path& Scheduler::path(Site& site, Source& source) {
     slot = std::make_unique<Path>();
     slot->source = source.name;
     slot->site = &site;
-    refresh(*slot, source);
+    refresh(*slot);
   }
   return *slot;
 }
 
-void Scheduler::refresh(Path& path, Source& source) {
-  PathLimits limits = path_limits(*options_, source.name, path.site->name, "", path.site->domain);
+/// Domains that share a site share its connections, so the strictest of their limits holds for all.
+void Scheduler::refresh(Path& path) {
+  std::optional<PathLimits> strict;
+  for (const auto& [name, kind] : path.site->kinds) {
+    PathLimits limits = path_limits(*options_, path.source, path.site->name, "", kind.example);
+    strict = strict ? strictest(*strict, limits) : limits;
+  }
+  const PathLimits limits = strict ? *strict : path_limits(*options_, path.source, path.site->name, "", "");
   path.limit_connections = limits.connections;
   path.limit_messages = limits.messages_per_connection;
   path.limit_recipients = limits.recipients_per_transaction;
@@ -116,6 +122,9 @@ Scheduler::Serving Scheduler::serving(const Site& site, const PoolOptions& pool)
 }
 
 void Scheduler::dispatch(Site& site) {
+  if (std::exchange(site.limits_stale, false)) {
+    for (auto& [name, path] : site.paths) refresh(*path);
+  }
   for (auto& [name, ready] : site.pools) {
     if (ready.ready[0] + ready.ready[1] > 0) dispatch_pool(site, name, ready);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace danki::delivery {
 
@@ -96,16 +97,40 @@ void SiteTable::bind(Domain& domain, Site& site) {
     site.pools[queue->pool].ready[index_of(queue->klass)] += queue->items.size();
     list(site, *queue, false);
   }
-  if (domain.site) --domain.site->domains;
+  leave_site(domain);
+  join(site, domain);
+}
+
+void SiteTable::join(Site& site, Domain& domain) {
   domain.site = &site;
   ++site.domains;
-  site.domain = domain.name;
+  Site::Kind& kind = site.kinds[domain.kind];
+  if (kind.domains++ > 0) return;
+  kind.example = domain.name;
+  site.limits_stale = true;
+}
+
+void SiteTable::leave_site(Domain& domain) {
+  Site* site = std::exchange(domain.site, nullptr);
+  if (!site) return;
+  --site->domains;
+  auto kind = site->kinds.find(domain.kind);
+  if (--kind->second.domains > 0) return;
+  site->kinds.erase(kind);
+  site->limits_stale = true;
+}
+
+void SiteTable::set_kind(Domain& domain, std::string kind) {
+  if (domain.kind == kind) return;
+  Site* site = domain.site;
+  leave_site(domain);
+  domain.kind = std::move(kind);
+  if (site) join(*site, domain);
 }
 
 void SiteTable::unbind(Domain& domain) {
   assert(domain.ready == 0);
-  if (domain.site) --domain.site->domains;
-  domain.site = nullptr;
+  leave_site(domain);
 }
 
 std::optional<mail::MailClass> SiteTable::next_class(Site& site, const std::string& pool, double bulk_share) {
@@ -200,7 +225,7 @@ void SiteTable::sweep(TimePoint now, const std::function<bool(const std::string&
       for (auto& [key, queue] : domain.queues) {
         if (domain.site) unlist(*domain.site, *queue);
       }
-      if (domain.site) --domain.site->domains;
+      leave_site(domain);
       it = domains_.erase(it);
     } else {
       ++it;

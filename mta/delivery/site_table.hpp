@@ -47,6 +47,7 @@ struct Domain {
   TimePoint resolved_until{};    ///< ask again after
   TimePoint retry_resolve_at{};  ///< after a temporary failure
   unsigned resolve_failures = 0;
+  std::string kind;                                                        ///< domain_kind() of the options in force
   std::string problem;                                                     ///< last temporary failure, for people
   using QueueKey = std::tuple<mail::MailClass, std::string, std::string>;  ///< class, tenant, pool
   std::map<QueueKey, std::unique_ptr<ReadyQueue>> queues;
@@ -72,11 +73,16 @@ struct Path {
 struct Site {
   std::string name;
   std::vector<HostTarget> targets;
-  std::string domain;  ///< one of its domains, for resolving again
   std::map<std::string, PoolReady> pools;
   std::map<std::string, std::unique_ptr<Path>> paths;  ///< by source name
   std::size_t domains = 0;
-  std::size_t in_flight = 0;  ///< items leased to connections
+  struct Kind {
+    std::string example;  ///< a domain of it
+    std::size_t domains = 0;
+  };
+  std::map<std::string, Kind> kinds;  ///< of its domains: each has limits of its own
+  bool limits_stale = false;          ///< a kind came or went since the paths' limits were reckoned
+  std::size_t in_flight = 0;          ///< items leased to connections
   std::size_t connections = 0;
   std::size_t pool_turn = 0;  ///< which pool a connection is filled from first
   std::string last_reply;
@@ -98,6 +104,7 @@ class SiteTable {
   void bind(Domain& domain, Site& site);
   /// The domain has no site any more, and nothing ready.
   void unbind(Domain& domain);
+  void set_kind(Domain& domain, std::string kind);
   /// Takes the next ready item of the pool at the site (strict priority to transactional, a share for bulk), or null.
   Item* take(Site& site, const std::string& pool, double bulk_share);
   /// What class take() would give next; nullopt if nothing is ready.
@@ -115,6 +122,8 @@ class SiteTable {
   const std::map<std::string, std::unique_ptr<Site>>& sites() const { return sites_; }
 
  private:
+  static void join(Site& site, Domain& domain);
+  static void leave_site(Domain& domain);
   ReadyQueue& queue_of(Domain& domain, const Item& item);
   void list(Site& site, ReadyQueue& queue, bool front);
   void unlist(Site& site, ReadyQueue& queue);

@@ -106,6 +106,28 @@ TEST(PathLimits, NoneLiftsWhatAWiderTableSet) {
   EXPECT_EQ(path_limits(options, "out01", "mx.example", "", "b.test").connections, 2u);
 }
 
+TEST(PathLimits, OfTwoTheStrictestHolds) {
+  PathLimits wide{.connections = 20, .messages_per_connection = 0, .recipients_per_transaction = 100};
+  PathLimits narrow{.connections = 2, .messages_per_connection = 50, .recipients_per_transaction = 1};
+  narrow.tls = TlsPolicy::Require;
+  wide.tls = TlsPolicy::None;
+  EXPECT_EQ(strictest(wide, narrow), narrow);
+  EXPECT_EQ(strictest(narrow, wide), narrow);
+  narrow.messages_per_connection = wide.messages_per_connection = 0;  // no limit
+  EXPECT_EQ(strictest(narrow, wide).messages_per_connection, 0u);
+}
+
+TEST(PathLimits, DomainsOfOneKindFitTheSameTables) {
+  Options options;
+  for (const char* pattern : {"", "a.test", "*.test"}) {
+    options.shaping.emplace_back();
+    options.shaping.back().domain = pattern;
+  }
+  EXPECT_EQ(domain_kind(options, "b.test"), domain_kind(options, "c.test"));
+  EXPECT_NE(domain_kind(options, "a.test"), domain_kind(options, "b.test"));
+  EXPECT_EQ(domain_kind(options, "a.example"), "");
+}
+
 TEST(PathLimits, WithoutTablesTheDefaultsHold) {
   EXPECT_EQ(path_limits({}, "out01", "mx.example", "", "a.test"), PathLimits{});
 }

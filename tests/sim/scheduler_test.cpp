@@ -103,6 +103,33 @@ TEST(Scheduler, KeepsTheConnectionLimitOfAPath) {
   EXPECT_LE(world.max_per_path, 3u);
 }
 
+TEST(Scheduler, KeepsTheStrictestLimitOfTheDomainsAtASite) {
+  auto options = options_with(1, 4);
+  ShapingOptions narrow;
+  narrow.domain = "narrow.example";
+  narrow.connections = {Setting<std::uint32_t>::Kind::Value, 1};
+  options->shaping.push_back(narrow);
+  DeliveryWorld world(options);
+  world.resolution = [](const std::string&) {
+    Resolution found{.status = Resolution::Status::Ok, .site = "mx", .targets = {}, .ttl = 60s, .error = {}};
+    found.targets.push_back({"mx", {boost::asio::ip::make_address("192.0.2.1"), 25}});
+    return found;
+  };
+  for (const char* last : {"wide.example", "narrow.example"}) {
+    world.submit({"user@narrow.example"});
+    world.submit({"user@wide.example"});
+    world.submit({std::string("user@") + last});
+    world.settle();
+    for (int i = 0; i < 100; ++i) world.submit({std::string("user@") + (i % 2 ? "narrow.example" : "wide.example")});
+    world.settle();
+    EXPECT_EQ(world.max_per_path, 1u);
+  }
+  world.pass(70s);  // the narrow one is forgotten: nothing is sent there any more
+  for (int i = 0; i < 100; ++i) world.submit({"user@wide.example"});
+  world.settle();
+  EXPECT_EQ(world.max_per_path, 4u);
+}
+
 TEST(Scheduler, EndsAConnectionAfterItsMessages) {
   auto options = options_with(1, 1);
   options->shaping.front().messages_per_connection = {Setting<std::uint32_t>::Kind::Value, 10};
