@@ -54,17 +54,19 @@ struct EventLog::Impl {
   Impl(EventOptions options_, const Clock& clock_) : options(std::move(options_)), clock(clock_) {}
   void append_one(Event event);
   void append_batch(std::vector<Event> batch, std::function<void()> written);
+  void write_now(const std::vector<Event>& batch);
   void flush();
   void stop();
   void run();
   void write_queue(Queue& taken);
-  void write_block(std::size_t lines);
+  std::size_t write_block(const std::vector<Event>& events, std::size_t begin);
 
   const EventOptions options;
   const Clock& clock;
-  std::unique_ptr<LogWriter> writer;  ///< the thread's own; null when the log is off
+  std::mutex writer_mutex;            ///< over what the writer holds; taken before the other one, never inside it
+  std::unique_ptr<LogWriter> writer;  ///< null when the log is off
 
-  mutable std::mutex mutex;
+  mutable std::mutex mutex;  ///< over what follows
   std::condition_variable wake, progressed;
   Queue waiting;
   std::size_t writing = 0;  ///< events the thread has taken and not finished
@@ -135,7 +137,6 @@ void EventLog::Impl::run() {
     writing = taken.events.size();
     ++taken_queues;
     lock.unlock();
-    if (writer) writer->rotate_if_due();
     write_queue(taken);
     taken.clear();
     gather_until = std::chrono::steady_clock::now() + kGather;
@@ -154,27 +155,36 @@ void EventLog::Impl::write_queue(Queue& taken) {
   std::size_t done = 0;
   auto callback = taken.callbacks.begin();
   do {
-    const std::size_t begin = done;
-    while (writer && done < taken.events.size() && writer->block_bytes() < kBlockBytes)
-      writer->add(taken.events[done++]);
-    if (!writer) done = taken.events.size();
-    if (done > begin) write_block(done - begin);
+    done = write_block(taken.events, done);
     for (; callback != taken.callbacks.end() && callback->events_before <= done; ++callback)
       run_callback(callback->written);
-    if (done < taken.events.size()) writer->rotate_if_due();
   } while (done < taken.events.size());
 }
 
-void EventLog::Impl::write_block(std::size_t lines) {
-  if (!writer) return;
-  const bool is_written = writer->write();
+/// Up to kBlockBytes of lines. Gives the position of the first event that is left.
+std::size_t EventLog::Impl::write_block(const std::vector<Event>& events, std::size_t begin) {
+  if (!writer) return events.size();
+  std::size_t end = begin;
+  bool is_written = false;
+  {
+    std::lock_guard hold(writer_mutex);
+    writer->rotate_if_due();
+    while (end < events.size() && writer->block_bytes() < kBlockBytes) writer->add(events[end++]);
+    if (end == begin) return end;
+    is_written = writer->write();
+  }
   std::lock_guard lock(mutex);
   if (is_written) {
-    stats.written += lines;
+    stats.written += end - begin;
   } else {
     ++stats.failed_writes;
-    stats.dropped += lines;
+    stats.dropped += end - begin;
   }
+  return end;
+}
+
+void EventLog::Impl::write_now(const std::vector<Event>& batch) {
+  for (std::size_t done = 0; done < batch.size();) done = write_block(batch, done);
 }
 
 Result<std::unique_ptr<EventLog>> EventLog::open(EventOptions options, const Clock& clock) {
@@ -200,6 +210,10 @@ void EventLog::append(Event event) {
 
 void EventLog::append(std::vector<Event> batch, std::function<void()> written) {
   impl_->append_batch(std::move(batch), std::move(written));
+}
+
+void EventLog::write(const std::vector<Event>& batch) {
+  impl_->write_now(batch);
 }
 
 void EventLog::flush() {

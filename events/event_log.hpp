@@ -20,7 +20,8 @@ struct EventOptions {
   std::size_t max_buffered = 65536;  ///< events waiting for the writer
 };
 
-/// The event log: JSON lines written by a thread of its own, one write(2) per batch, synced once a second. Callable
+/// The event log: JSON lines written by a thread of its own (but for write()), one write(2) per batch, synced once a
+/// second. Callable
 /// from any thread. An outcome's event reaches the kernel before its `written` is called, and only then may the spool
 /// commit the outcome: kill -9 loses none. Outcomes (batches with `written`) are never dropped; others past
 /// max_buffered are, counted and logged.
@@ -33,6 +34,9 @@ class EventLog {
   /// `written` runs on the writer thread after the write, also if it failed (the failure is logged and counted: mail
   /// goes on).
   void append(std::vector<Event> batch, std::function<void()> written);
+  /// Hands `batch` to the kernel before it returns, on the calling thread: some microseconds, and what the writer
+  /// thread needs for the lines it is writing. What was appended before may be written after it.
+  void write(const std::vector<Event>& batch);
   /// Waits until everything appended so far is written and synced.
   void flush();
   struct Stats {

@@ -10,8 +10,8 @@
 
 namespace danki::events {
 
-/// Turns events into lines of the live log: numbers them, writes them, rotates the file. One thread, but for
-/// live_bytes().
+/// Turns events into lines of the live log: numbers them, writes them, rotates the file. One thread at a time,
+/// but for live_bytes().
 class LogWriter {
  public:
   static Result<std::unique_ptr<LogWriter>> open(const EventOptions& options, const Clock& clock);

@@ -3,12 +3,12 @@
 namespace danki::submission {
 namespace {
 
-void record(const queue::Message& message, events::EventLog& events, TimePoint now) {
+void add(const queue::Message& message, TimePoint now, std::vector<events::Event>& events) {
   const mail::Envelope& envelope = message.envelope;
   const std::string id = message.id.to_string();
   const std::string from = envelope.reverse_path.is_null() ? "<>" : envelope.reverse_path.to_string();
   for (const mail::Recipient& recipient : envelope.recipients) {
-    events::Event event;
+    events::Event& event = events.emplace_back();
     event.type = events::Type::Accepted;
     event.at = now;
     event.id = id;
@@ -20,7 +20,6 @@ void record(const queue::Message& message, events::EventLog& events, TimePoint n
     event.size = envelope.size;
     event.pool = envelope.pool;
     event.session = envelope.session;
-    events.append(std::move(event));
   }
 }
 
@@ -28,9 +27,12 @@ void record(const queue::Message& message, events::EventLog& events, TimePoint n
 
 void record_accepted(const std::vector<queue::Accepted>& batch, events::EventLog& events, const Clock& clock) {
   const TimePoint now = clock.now();
-  for (const queue::Accepted& accepted : batch) {
-    if (!accepted.is_report) record(*accepted.message, events, now);
+  std::vector<events::Event> accepted;
+  accepted.reserve(batch.size());
+  for (const queue::Accepted& one : batch) {
+    if (!one.is_report) add(*one.message, now, accepted);
   }
+  events.write(accepted);
 }
 
 }  // namespace danki::submission

@@ -49,13 +49,21 @@ boost::system::error_code listen_on(tcp::acceptor& acceptor, const tcp::endpoint
   return ec;
 }
 
-Result<Acceptors> bind_everywhere(IoThreads& threads, tcp::endpoint endpoint) {
+/// Whether one client could reach both.
+bool overlap(const tcp::endpoint& a, const tcp::endpoint& b) {
+  if (a.port() != b.port() || a.protocol() != b.protocol()) return false;
+  return a.address() == b.address() || a.address().is_unspecified() || b.address().is_unspecified();
+}
+
+/// `beside_ours`: a listener of ours that is about to close stands on part of the address.
+Result<Acceptors> bind_everywhere(IoThreads& threads, tcp::endpoint endpoint, bool beside_ours) {
   const auto failed = [&](const boost::system::error_code& ec) {
     return std::unexpected(
         Error{std::error_code(ec.value(), std::system_category()), "cannot listen on " + to_text(endpoint)});
   };
-  if (endpoint.port() != 0) {
-    // SO_REUSEPORT would silently share the port with another process of ours: ask once without it.
+  if (endpoint.port() != 0 && !beside_ours) {
+    // SO_REUSEPORT would silently share the port with another process of ours: ask once without it. Beside our own
+    // listener that would always be refused; there such a process could not have started itself.
     // A predecessor that has just ended may hold it for a moment: seen once, in tests/crash/stop_test.py.
     boost::system::error_code ec = asio::error::address_in_use;
     for (int tries = 0; tries < kBindTries && ec == asio::error::address_in_use; ++tries) {
@@ -101,40 +109,54 @@ struct Server::Impl {
   }
 
   Result<void> apply(std::shared_ptr<const Options> next);
+  void show_addresses();
   void listen(std::uint64_t id, std::shared_ptr<const ListenerOptions> listener, Acceptors acceptors);
 
   IoThreads& threads;
-  mutable std::mutex mutex;                ///< over what follows
+  std::mutex mutex;                        ///< over what follows; held while binding, which may take seconds
   std::shared_ptr<const Options> options;  // shared with workers and transactions
   std::vector<Bound> bound;                ///< in the order of the configuration
   std::uint64_t last_id = 0;
   bool started = false, stopped = false;
+
+  mutable std::mutex addresses_mutex;    ///< never held while anything is waited for
+  std::vector<tcp::endpoint> addresses;  ///< of `bound`, for those who only look
+
   SharedState shared;
   std::vector<std::unique_ptr<Worker>> workers;
 };
 
 /// Binds what is new, then tells the workers; nothing has changed if a bind fails.
 Result<void> Server::Impl::apply(std::shared_ptr<const Options> next) {
-  std::vector<Bound> next_bound;
-  std::vector<std::optional<Acceptors>> fresh;
+  std::vector<Bound> kept(next->listeners.size());  // id 0: to be bound
   std::vector<Bound> left = bound;
-  for (const ListenerOptions& listener : next->listeners) {
-    const auto known =
-        std::find_if(left.begin(), left.end(), [&](const Bound& b) { return b.configured == listener.address; });
-    if (known != left.end()) {
-      next_bound.push_back(*known);
-      fresh.emplace_back(std::nullopt);
-      left.erase(known);
-      continue;
-    }
-    auto acceptors = bind_everywhere(threads, listener.address);
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    const auto known = std::find_if(left.begin(), left.end(),
+                                    [&](const Bound& b) { return b.configured == next->listeners[i].address; });
+    if (known == left.end()) continue;
+    kept[i] = *known;
+    left.erase(known);
+  }
+
+  std::vector<Bound> next_bound = kept;
+  std::vector<std::optional<Acceptors>> fresh(kept.size());
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    if (kept[i].id != 0) continue;
+    const tcp::endpoint& address = next->listeners[i].address;
+    const auto in_its_way = [&](const Bound& b) { return b.id != 0 && overlap(b.actual, address); };
+    // From 127.0.0.1 to 0.0.0.0 and back: both listen for a moment, so that no client finds nobody and a refused
+    // configuration has closed nothing.
+    const bool beside_ours = std::any_of(left.begin(), left.end(), in_its_way) &&
+                             std::none_of(next_bound.begin(), next_bound.end(), in_its_way);
+    auto acceptors = bind_everywhere(threads, address, beside_ours);
     if (!acceptors) return std::unexpected(acceptors.error());
-    next_bound.push_back({++last_id, listener.address, acceptors->front().local_endpoint()});
-    fresh.emplace_back(std::move(*acceptors));
+    next_bound[i] = {++last_id, address, acceptors->front().local_endpoint()};
+    fresh[i] = std::move(*acceptors);
   }
 
   options = next;
   bound = next_bound;
+  show_addresses();
   shared.memory.set_limit(next->limits.memory_bytes);
   shared.authenticator.forget();
   on_each_worker([next](Worker& worker) { worker.set_options(next); });
@@ -152,6 +174,13 @@ Result<void> Server::Impl::apply(std::shared_ptr<const Options> next) {
     }
   }
   return {};
+}
+
+void Server::Impl::show_addresses() {
+  std::vector<tcp::endpoint> actual;
+  for (const Bound& b : bound) actual.push_back(b.actual);
+  std::lock_guard lock(addresses_mutex);
+  addresses = std::move(actual);
 }
 
 void Server::Impl::listen(std::uint64_t id, std::shared_ptr<const ListenerOptions> listener, Acceptors acceptors) {
@@ -211,10 +240,8 @@ Stats Server::stats() const {
 }
 
 std::vector<tcp::endpoint> Server::addresses() const {
-  std::lock_guard lock(impl_->mutex);
-  std::vector<tcp::endpoint> addresses;
-  for (const Impl::Bound& b : impl_->bound) addresses.push_back(b.actual);
-  return addresses;
+  std::lock_guard lock(impl_->addresses_mutex);
+  return impl_->addresses;
 }
 
 }  // namespace danki::submission

@@ -47,7 +47,8 @@ class Server {
   /// has passed. Blocks until done; call from a thread that is no I/O thread.
   void stop(std::chrono::milliseconds grace);
   Stats stats() const;
-  /// The bound addresses (ports chosen by the system included), in the order of the configuration.
+  /// The bound addresses (ports chosen by the system included), in the order of the configuration. Never waits for a
+  /// reload.
   std::vector<boost::asio::ip::tcp::endpoint> addresses() const;
 
  private:

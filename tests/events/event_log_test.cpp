@@ -65,6 +65,21 @@ TEST_F(EventLogTest, HandsLinesToTheKernelBeforeItSaysWritten) {
   }
 }
 
+TEST_F(EventLogTest, WritesAtOnceWhatMayNotWait) {
+  auto log = open(options());
+  for (int i = 0; i < 50; ++i) {
+    log->append(outcome("later" + std::to_string(i)));
+    log->write(batch_of(3, 3 * i));
+    EXPECT_NE(read_file(directory.live()).find("\"id\":\"m" + std::to_string(3 * i + 2) + "\""), std::string::npos);
+  }
+  log->write({});
+  log->flush();
+  const auto lines = lines_of(read_file(directory.live()));
+  ASSERT_EQ(lines.size(), 200u);
+  for (std::size_t i = 1; i < lines.size(); ++i) EXPECT_GT(event_id_of(lines[i]), event_id_of(lines[i - 1]));
+  EXPECT_EQ(log->stats().written, 200u);
+}
+
 TEST_F(EventLogTest, AnEmptyBatchIsCalledBackAfterThoseBeforeIt) {
   auto log = open(options());
   std::vector<int> order;
@@ -139,6 +154,7 @@ TEST_F(EventLogTest, WhenOffItWritesNothingAndStillCallsBack) {
   log->append(batch_of(3), [&] { called.set_value(); });
   called.get_future().wait();
   log->append(outcome("x"));
+  log->write(batch_of(2));
   log->flush();
   EXPECT_TRUE(directory.names("").empty());
 }
