@@ -277,6 +277,7 @@ void Committer::admitted(std::vector<Admission> admissions) {
                         .entries = std::move(entries),
                         .is_report = admission.done == nullptr});
   }
+  if (witness_) witness_(accepted);
   // The sink wakes other threads, which would be in the way of the one that answers the client.
   for (std::size_t i = 0; i < admissions.size(); ++i) {
     if (admissions[i].done) admissions[i].done(ids[i]);

@@ -34,6 +34,7 @@ class Committer {
 
   /// Reads where the last run ended and starts the thread.
   Result<void> start();
+  void on_stored(std::function<void(const std::vector<Accepted>&)> witness) { witness_ = std::move(witness); }
   void on_accepted(std::function<void(std::vector<Accepted>)> sink) { sink_ = std::move(sink); }
   OperationQueue& queue() { return queue_; }
   const Counters& counters() const { return counters_; }
@@ -119,6 +120,7 @@ class Committer {
   DiskReserve& reserve_;
   OperationQueue queue_;
   Counters counters_;
+  std::function<void(const std::vector<Accepted>&)> witness_;
   std::function<void(std::vector<Accepted>)> sink_;
   std::atomic<std::uint64_t> last_id_{0};
 

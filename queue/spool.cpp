@@ -98,6 +98,10 @@ Spool::~Spool() {
   close();
 }
 
+void Spool::on_stored(std::function<void(const std::vector<Accepted>&)> witness) {
+  impl_->committer.on_stored(std::move(witness));
+}
+
 void Spool::on_accepted(std::function<void(std::vector<Accepted>)> sink) {
   impl_->committer.on_accepted(std::move(sink));
 }

@@ -93,6 +93,9 @@ class Spool {
   static Result<std::unique_ptr<Spool>> open(SpoolOptions options, const Clock& clock, rocksdb::Env* env = nullptr);
   ~Spool();
 
+  /// Called on the commit thread with each batch that became durable, before the `done` of its messages: clients wait
+  /// for it. Set once before the first accept.
+  void on_stored(std::function<void(const std::vector<Accepted>&)> witness);
   /// Called on the commit thread with each batch that became durable, after the `done` of its messages. Set once before
   /// the first accept.
   void on_accepted(std::function<void(std::vector<Accepted>)> sink);

@@ -123,10 +123,10 @@ int run(const std::string& file, config::Config loaded) {
   });
   admin::Server admin(admin_ports, **spool, clock, config->admin);
 
-  (*spool)->on_accepted([&events, &clock, &delivery](std::vector<queue::Accepted> batch) {
-    submission::record_accepted(batch, **events, clock);  // first: delivery's events follow
-    delivery.accepted(std::move(batch));
+  (*spool)->on_stored([&events, &clock](const std::vector<queue::Accepted>& batch) {
+    submission::record_accepted(batch, **events, clock);
   });
+  (*spool)->on_accepted([&delivery](std::vector<queue::Accepted> batch) { delivery.accepted(std::move(batch)); });
   threads.start();
   delivery.start();
   int status = EX_OK;

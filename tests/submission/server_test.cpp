@@ -112,8 +112,8 @@ class ServerTest : public testing::Test {
     auto spool = queue::Spool::open(spool_options, clock_, faults_.env.get());
     ASSERT_TRUE(spool) << spool.error().message();
     spool_ = std::move(*spool);
+    spool_->on_stored([this](const std::vector<queue::Accepted>& batch) { record_accepted(batch, *events_, clock_); });
     spool_->on_accepted([this](std::vector<queue::Accepted> batch) {
-      record_accepted(batch, *events_, clock_);
       std::lock_guard lock(mutex_);
       for (const auto& accepted : batch) {
         accepted_.push_back(accepted.message);
@@ -150,9 +150,14 @@ class ServerTest : public testing::Test {
     client.send(content + ".\r\n");
     return client.reply();
   }
-  std::vector<queue::MessagePtr> accepted() const {
-    std::lock_guard lock(mutex_);
-    return accepted_;
+  /// All that clients were told of: they hear before the spool's sink does.
+  std::vector<queue::MessagePtr> accepted() {
+    const auto known = [this] {
+      std::lock_guard lock(mutex_);
+      return accepted_;
+    };
+    if (server_) EXPECT_TRUE(eventually([&] { return known().size() >= server_->stats().messages; }));
+    return known();
   }
   bool eventually(const std::function<bool()>& condition) {
     for (const auto end = std::chrono::steady_clock::now() + 10s; std::chrono::steady_clock::now() < end;) {
@@ -198,6 +203,7 @@ TEST_F(ServerTest, PutsAMessageIntoTheSpoolBeforeItSays250) {
   EXPECT_THAT(client.command("QUIT"), StartsWith("221 2.0.0"));
   EXPECT_TRUE(client.is_closed());
 
+  EXPECT_TRUE(eventually([&] { return accepted().size() == 1; }));
   events_->flush();
   std::ifstream log(folder_.path() / "events" / "events.log");
   std::vector<std::string> lines;
@@ -434,7 +440,7 @@ TEST_F(ServerTest, ForgetsAMessageThatWasBrokenOff) {
   EXPECT_TRUE(accepted().empty());
   RawClient client = authenticated();
   EXPECT_THAT(submit(client), StartsWith("250"));
-  EXPECT_EQ(accepted().size(), 1u);
+  EXPECT_TRUE(eventually([&] { return accepted().size() == 1; }));
 }
 
 TEST_F(ServerTest, EndsSessionsInWordsAndFinishesThoseAtTheSpool) {
@@ -460,7 +466,7 @@ TEST_F(ServerTest, EndsSessionsInWordsAndFinishesThoseAtTheSpool) {
   EXPECT_THAT(past_the_end.reply(), StartsWith("250 2.0.0"));
   EXPECT_EQ(past_the_end.reply().substr(0, 9), "421 4.3.2");
   stopped.get();
-  EXPECT_EQ(accepted().size(), 1u);
+  EXPECT_TRUE(eventually([&] { return accepted().size() == 1; }));
   EXPECT_THROW(connect(), std::runtime_error);
 }
 
