@@ -34,7 +34,7 @@ std::string to_text(const tcp::endpoint& endpoint) {
 constexpr int kBindTries = 20;
 constexpr std::chrono::milliseconds kBindPause{50};
 
-boost::system::error_code listen_on(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, bool shares_port) {
+boost::system::error_code bind_to(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, bool shares_port) {
   boost::system::error_code ec;
   acceptor.open(endpoint.protocol(), ec);
   if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
@@ -45,7 +45,6 @@ boost::system::error_code listen_on(tcp::acceptor& acceptor, const tcp::endpoint
     ec = {errno, boost::system::system_category()};
   }
   if (!ec) acceptor.bind(endpoint, ec);
-  if (!ec) acceptor.listen(kBacklog, ec);
   return ec;
 }
 
@@ -69,14 +68,16 @@ Result<Acceptors> bind_everywhere(IoThreads& threads, tcp::endpoint endpoint, bo
     for (int tries = 0; tries < kBindTries && ec == asio::error::address_in_use; ++tries) {
       if (tries > 0) std::this_thread::sleep_for(kBindPause);
       tcp::acceptor probe(threads.context(0));
-      ec = listen_on(probe, endpoint, false);
+      ec = bind_to(probe, endpoint, false);  // not listening: a client that reached it would hold the port
     }
     if (ec) return failed(ec);
   }
   Acceptors acceptors;
   for (std::size_t i = 0; i < threads.size(); ++i) {
     tcp::acceptor& acceptor = acceptors.emplace_back(threads.context(i));
-    if (const auto ec = listen_on(acceptor, endpoint, true)) return failed(ec);
+    auto ec = bind_to(acceptor, endpoint, true);
+    if (!ec) acceptor.listen(kBacklog, ec);
+    if (ec) return failed(ec);
     endpoint.port(acceptor.local_endpoint().port());
   }
   return acceptors;
