@@ -503,6 +503,17 @@ TEST_F(SpoolDamageTest, RepairSavesWhatCanBeRead) {
   EXPECT_EQ(spool->stats().messages, report->messages + 1);
 }
 
+TEST_F(SpoolDamageTest, RepairTouchesNothingThatIsOpen) {
+  open();
+  for (int i = 0; i < 20; ++i) accept(make_message({"a.test"}));
+  const auto refused = repair(options);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, std::errc::device_or_resource_busy) << refused.error().message();
+  accept(make_message({"a.test"}));
+  close();
+  EXPECT_EQ(check_nothing_half_there(options).size(), 21u);
+}
+
 TEST_F(SpoolDamageTest, RepairMakesALostManifestAnew) {
   const auto stored = fill(20, 20'000);
   open();
