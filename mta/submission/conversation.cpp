@@ -19,6 +19,11 @@ constexpr std::size_t kMaxUnsentReplyBytes = 16 * 1024;
 // cheaper for both sides to begin anew.
 constexpr std::uint64_t kMaxSkippedChunkBytes = 1ull << 30;
 
+// Recipients of one transaction that hear "not now" before each more counts as an error. A client may pipeline a list
+// that is longer than our limit, and takes the rest in its next transaction; one that goes on beyond this does not
+// listen.
+constexpr std::uint32_t kMaxDeferredRecipients = 10'000;
+
 bool belongs_to(std::string_view domain, const TenantOptions& tenant) {
   return std::any_of(tenant.domains.begin(), tenant.domains.end(),
                      [&](const std::string& pattern) { return mail::domain_matches(domain, pattern); });
@@ -267,6 +272,7 @@ void Conversation::mail(std::string_view argument) {
   if (auto no = refuse_for_spool(surroundings_.spool_refusal())) return refuse(*no);
   mail_refused_ = false;
   ++transactions_;
+  deferred_recipients_ = 0;
   transaction_ = std::make_unique<Transaction>(surroundings_, std::move(options), tenant, std::move(*command));
   reply(250, "2.1.0", "sender ok");
 }
@@ -279,12 +285,17 @@ void Conversation::rcpt(std::string_view argument) {
   if (!recipient) return transaction_->tenant() == nullptr ? fail(recipient.error()) : refuse(recipient.error());
   if (recipient->address.domain.empty()) recipient->address.domain = transaction_->options().hostname;  // <Postmaster>
   if (auto no = transaction_->refuse(*recipient)) {
-    return transaction_->tenant() == nullptr ? fail(*no) : refuse(*no);
+    return transaction_->tenant() == nullptr ? fail(*no) : refuse_recipient(*no);
   }
   recipient_ = std::make_unique<mail::Recipient>(std::move(*recipient));
   if (!listener_->check_recipient_domain) return add_recipient();
   if (const auto known = surroundings_.known_domain(recipient_->address.domain)) return on_domain(*known);
   need_ = Need::Domain;
+}
+
+void Conversation::refuse_recipient(const Answer& answer) {
+  if (answer.code < 500 && ++deferred_recipients_ > kMaxDeferredRecipients) return fail(answer);
+  refuse(answer);
 }
 
 /// A client that pipelines has sent the rest before it heard that MAIL was refused: no error of its own.
@@ -317,7 +328,7 @@ void Conversation::on_domain(DomainVerdict verdict) {
 
 void Conversation::add_recipient() {
   const auto recipient = std::move(recipient_);
-  if (auto no = transaction_->add(std::move(*recipient))) return refuse(*no);
+  if (auto no = transaction_->add(std::move(*recipient))) return refuse_recipient(*no);
   reply(250, "2.1.5", "recipient ok");
 }
 

@@ -97,6 +97,7 @@ class Conversation {
   void mail(std::string_view argument);
   void rcpt(std::string_view argument);
   void add_recipient();
+  void refuse_recipient(const Answer& answer);
   void data(std::string_view argument);
   void bdat(std::string_view argument);
   void begin_content();
@@ -134,6 +135,7 @@ class Conversation {
   std::uint32_t transactions_ = 0;
   std::uint32_t contents_ = 0;  ///< chunks that are only skipped too
   std::uint32_t errors_ = 0;
+  std::uint32_t deferred_recipients_ = 0;  ///< of this transaction, with 4xx
   Need need_ = Need::Input;
   Phase phase_ = Phase::Command;
   bool chunk_is_last_ = false;

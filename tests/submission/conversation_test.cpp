@@ -301,6 +301,37 @@ TEST_F(ConversationTest, LimitsRecipientsButNeverBelowAHundred) {  // RFC 5321 s
   EXPECT_FALSE(talk.closed);
 }
 
+TEST_F(ConversationTest, EndsASessionThatHearsNoAndGoesOnWithoutEnd) {
+  surroundings_.change_options([](Options& o) { o.limits.recipients = 100; });
+  const auto codes = [](Talk& talk, int count) {
+    std::map<std::string, int> heard;
+    for (int i = 0; i < count && !talk.closed; ++i) ++heard[talk.code("RCPT TO:<b@other.example>")];
+    return heard;
+  };
+  using Codes = std::map<std::string, int>;
+  {
+    Talk talk = authenticated();
+    talk.line("MAIL FROM:<a@example.com>");
+    EXPECT_EQ(codes(talk, 20'000), (Codes{{"250 2.1.5", 100}, {"452 4.5.3", 10'020}, {"421 4.7.0", 1}}));
+    EXPECT_TRUE(talk.closed);
+  }
+  {
+    Talk talk = authenticated();
+    surroundings_.recipients_left = 0;
+    talk.line("MAIL FROM:<a@example.com>");
+    EXPECT_EQ(codes(talk, 20'000), (Codes{{"451 4.7.1", 10'020}, {"421 4.7.0", 1}}));
+    surroundings_.recipients_left = 1'000'000;
+  }
+  // A client that sends a long list in one go and then takes what was left of it in its next transaction.
+  Talk talk = authenticated();
+  for (int i = 0; i < 10; ++i) {
+    talk.line("MAIL FROM:<a@example.com>");
+    EXPECT_EQ(codes(talk, 5'000), (Codes{{"250 2.1.5", 100}, {"452 4.5.3", 4'900}}));
+    EXPECT_EQ(talk.line("DATA").substr(0, 3), "354");
+    EXPECT_EQ(talk.send(kMessage + ".\r\n").substr(0, 9), "250 2.0.0");
+  }
+}
+
 TEST_F(ConversationTest, RefusesMailTheSpoolCannotTake) {
   Talk talk = authenticated();
   surroundings_.refusal = queue::Refusal::DiskReserve;

@@ -584,7 +584,7 @@ TEST_F(ServerTest, RefusesATenMegabyteHeaderInLittleMemory) {
   EXPECT_THAT(submit(client), StartsWith("250 2.0.0"));
 }
 
-TEST_F(ServerTest, AnswersAHundredThousandRecipients) {
+TEST_F(ServerTest, EndsASessionOfAHundredThousandRecipients) {
   start();
   RawClient client = authenticated();
   EXPECT_EQ(client.code("MAIL FROM:<a@example.com>"), "250 2.1.0");
@@ -592,19 +592,22 @@ TEST_F(ServerTest, AnswersAHundredThousandRecipients) {
   std::thread sender([&] {
     std::string block;
     for (int i = 0; i < 1000; ++i) block += "RCPT TO:<user@routed.test>\r\n";
-    for (int i = 0; i < 100; ++i) client.send(block);
+    for (int i = 0; i < 100 && client.send(block); ++i) {
+    }
   });
   int taken = 0, refused = 0;
-  for (int i = 0; i < 100'000; ++i) {
-    const std::string code = client.reply().substr(0, 9);
+  std::string code;
+  do {
+    code = client.reply().substr(0, 9);
     taken += code == "250 2.1.5";
     refused += code == "452 4.5.3";
-  }
+  } while (code == "250 2.1.5" || code == "452 4.5.3");
   sender.join();
+  EXPECT_THAT(code, testing::AnyOf("421 4.7.0", ""));  // what the client has not read when we close it may never read
   EXPECT_EQ(taken, 1000);
-  EXPECT_EQ(refused, 99'000);
+  EXPECT_LE(refused, 10'020);
   EXPECT_LT(resident_bytes(), before + (4u << 20) + kSlackBytes);
-  EXPECT_THAT(client.command("DATA"), StartsWith("354"));
+  EXPECT_TRUE(eventually([&] { return server_->stats().sessions == 0; }));
 }
 
 TEST_F(ServerTest, HoldsSilentConnectionsCheaply) {
