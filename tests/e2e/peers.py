@@ -238,3 +238,33 @@ remote-control:
             except OSError:
                 return False
             return answer[3] & 15 == 0 and answer[7] == 1
+
+
+class Haproxy:
+    """HAProxy before dankid's `port`, which it connects to from `address` and tells of its clients by PROXY version 2. With
+    `check` it also asks for itself whether the relay is well."""
+
+    def __init__(self, test, port, address, check=False):
+        self.folder = test.folder / "haproxy"
+        self.folder.mkdir()
+        self.port = harness.free_port()
+        config = self.folder / "haproxy.cfg"
+        config.write_text(f"""
+global
+  log stdout format raw local0
+defaults
+  mode tcp
+  log global
+  timeout connect 10s
+  timeout client 60s
+  timeout server 60s
+listen smtp
+  bind 127.0.0.1:{self.port}
+  source {address}
+  option smtpchk EHLO check.test
+  option log-health-checks
+  server relay 127.0.0.1:{port} send-proxy-v2 {"check check-send-proxy inter 100ms" if check else ""}
+""")
+        self.process = harness.Process(test, "haproxy", ["/usr/sbin/haproxy", "-db", "-f", config])
+        harness.until(lambda: greets(self.port) or not self.process.running(), "HAProxy passes connections on")
+        assert self.process.running(), self.process.text()
