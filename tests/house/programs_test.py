@@ -17,7 +17,7 @@ PROGRAMS = {
     "umount": None, "unshare": None,
     "cc": "g++", "cmake": "cmake", "ctest": "cmake", "ninja": "ninja-build",
     "openssl": "openssl", "python3": "python3", "perl": "perl", "swaks": "swaks",
-    "nsd": "nsd", "opendkim": "opendkim", "postfix": "postfix", "postmap": "postfix",
+    "haproxy": "haproxy", "nsd": "nsd", "opendkim": "opendkim", "postfix": "postfix", "postmap": "postfix",
     "node": "nodejs", "npm": "npm", "zstd": "zstd",
     # Not a package's: how the README names an administrator's own steps.
     "systemctl": None, "install": None, "useradd": None,
