@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Lines over 998 octets on a listener that encodes them: Python's email package reads what was submitted and what arrived,
-and must find the same; python3-dkim must find the signature right."""
+"""Lines over 998 octets on a listener that encodes them: Python's email package reads what was submitted and what
+arrived, and must find the same; python3-dkim must find the signature right."""
 
 import base64
 import email

@@ -241,8 +241,8 @@ remote-control:
 
 
 class Haproxy:
-    """HAProxy before dankid's `port`, which it connects to from `address` and tells of its clients by PROXY version 2. With
-    `check` it also asks for itself whether the relay is well."""
+    """HAProxy before dankid's `port`, which it connects to from `address` and tells of its clients by PROXY version 2.
+    With `check` it also asks for itself whether the relay is well."""
 
     def __init__(self, test, port, address, check=False):
         self.folder = test.folder / "haproxy"
