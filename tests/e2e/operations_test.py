@@ -31,7 +31,7 @@ class Reload(harness.EndToEnd):
             self.assertEqual(client.ask("MAIL FROM:<news@example.org>")[0], 250)  # the new tenant's domain
         relay.send("user@routed.example")  # the new route
         self.assertEqual(len(receiver.wait(2)), 2)
-        self.assertEqual(relay.events("config")[-1]["reason"], "reloaded")
+        relay.wait_event("config", reason="reloaded")
 
     def test_a_bad_file_leaves_the_old_one_active_and_says_so(self):
         receiver = harness.Receiver(self)
@@ -41,7 +41,7 @@ class Reload(harness.EndToEnd):
         self.assertIn("error reload refused; the old configuration stays active", said)
         line = relay.text[:relay.text.index('class = "tr')].count("\n") + 1
         self.assertIn(f"danki.toml:{line}:9", said)
-        self.assertIn("reload refused", relay.events("config")[-1]["reason"])
+        self.assertIn("reload refused", relay.wait_event("config")[-1]["reason"])
         self.assertIn(f"danki.toml:{line}:9", relay.danki("reload", status=78))
         relay.send()
         receiver.wait(1)
@@ -325,6 +325,7 @@ class Events(harness.EndToEnd):
         content = harness.message(more=["X-Danki-Campaign: november"])
         ids = {to: relay.send(to, content) for to in ("good@inbox.test", "bad@inbox.test", "late@inbox.test")}
         relay.wait_event("delivered", 2)
+        relay.wait_event("bounced")
         harness.until(relay.is_empty, "the queue is empty")
         want = {"good@inbox.test": ["accepted", "signed", "delivered"],
                 "bad@inbox.test": ["accepted", "signed", "bounced"],
@@ -361,6 +362,7 @@ class Events(harness.EndToEnd):
             acknowledged[relay.send(recipients)] = recipients
         relay.process.kill()
         relay.start()
+        relay.wait_event("delivered", 200)
         harness.until(relay.is_empty, "the queue is empty")
         accepted = [(e["id"], e["to"]) for e in relay.events("accepted")]
         wanted = sorted((id_, to) for id_, recipients in acknowledged.items() for to in recipients)

@@ -64,9 +64,9 @@ class Outcomes(harness.EndToEnd):
         self.assertIn("three of you", original.as_string())
         self.finished()
         self.assertEqual(self.receiver.recipients(), [harness.SENDER, "one@inbox.test", "three@inbox.test"])
-        (bounced,) = relay.events("bounced")
+        (bounced,) = relay.wait_event("bounced")
         self.assertEqual((bounced["id"], bounced["to"], bounced["reply"]["enhanced"]), (id_, "bad@inbox.test", "5.1.1"))
-        self.assertEqual(sorted(e["to"] for e in relay.events("delivered", id=id_)),
+        self.assertEqual(sorted(e["to"] for e in relay.wait_event("delivered", 2, id=id_)),
                          ["one@inbox.test", "three@inbox.test"])
 
     def test_notify_envid_and_orcpt(self):
@@ -162,7 +162,7 @@ class Outcomes(harness.EndToEnd):
         self.assertEqual(recipient["Final-Recipient"], "rfc822; full@inbox.test")
         self.assertEqual((recipient["Action"], recipient["Status"]), ("failed", "5.4.7"))
         self.assertIn("452 4.2.2 mailbox full", recipient["Diagnostic-Code"])
-        (expired,) = relay.events("expired")
+        (expired,) = relay.wait_event("expired")
         self.assertEqual(expired["to"], "full@inbox.test")
         self.finished()
         self.assertEqual(self.receiver.recipients(), ["fine@inbox.test", harness.SENDER])
