@@ -6,21 +6,24 @@
 #include <atomic>
 #include <iterator>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/async.h>
 #include <spdlog/async_logger.h>
+#include <spdlog/details/file_helper.h>
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 namespace danki::log {
 namespace {
 
-constexpr std::size_t kMaxValueBytes = 256;     // a reply may be 4 KiB; the event log has it whole
+constexpr std::size_t kMaxValueBytes = 256;  // a reply may be 4 KiB; the event log has it whole
+constexpr std::size_t kMaxWholeValueBytes = 4096;
 constexpr std::size_t kMaxWaitingLines = 8192;  // at a few hundred octets each: some megabytes when the disk stalls
 
 constexpr const char* kLoggerName = "danki";
@@ -69,6 +72,40 @@ std::shared_ptr<spdlog::logger>& logger() {
   return instance;
 }
 
+/// A file that can be opened anew while lines are written.
+class FileSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit FileSink(std::string path) : path_(std::move(path)) { file_ = open(); }
+
+  void reopen() {
+    auto fresh = open();
+    std::lock_guard lock(mutex_);
+    file_->flush();
+    file_ = std::move(fresh);
+  }
+
+ private:
+  std::unique_ptr<spdlog::details::file_helper> open() const {
+    auto file = std::make_unique<spdlog::details::file_helper>();
+    file->open(path_);
+    return file;
+  }
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    file_->write(line);
+  }
+  void flush_() override { file_->flush(); }
+
+  const std::string path_;
+  std::unique_ptr<spdlog::details::file_helper> file_;
+};
+
+std::weak_ptr<FileSink>& file_sink() {
+  static std::weak_ptr<FileSink> instance;
+  return instance;
+}
+
 /// C1 controls (U+0080 to U+009F) steer terminals as their ASCII brothers do.
 bool is_c1_control(std::string_view sequence) {
   return sequence.size() == 2 && sequence[0] == '\xC2' && static_cast<unsigned char>(sequence[1]) < 0xA0;
@@ -104,14 +141,14 @@ void append_escaped(std::string& out, std::string_view text) {
   }
 }
 
-void append_value(std::string& out, std::string_view value) {
-  if (value.size() <= kMaxValueBytes && is_plain(value)) {
+void append_value(std::string& out, std::string_view value, std::size_t max_bytes) {
+  if (value.size() <= max_bytes && is_plain(value)) {
     out += value;
     return;
   }
   out += '"';
-  append_escaped(out, utf8_prefix(value, kMaxValueBytes));
-  if (value.size() > kMaxValueBytes) out += "...";
+  append_escaped(out, utf8_prefix(value, max_bytes));
+  if (value.size() > max_bytes) out += "...";
   out += '"';
 }
 
@@ -121,7 +158,7 @@ void append_line(std::string& out, std::string_view message, std::initializer_li
     out += ' ';
     out += field.key;
     out += '=';
-    append_value(out, field.value);
+    append_value(out, field.value, field.is_whole ? kMaxWholeValueBytes : kMaxValueBytes);
   }
 }
 
@@ -136,13 +173,26 @@ void configure(Level lowest, const std::string& path) {
   if (path.empty()) {
     sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
   } else {
-    sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path);
+    auto file = std::make_shared<FileSink>(path);
+    file_sink() = file;
+    sink = std::move(file);
   }
   logger() = prepared(std::make_shared<spdlog::async_logger>(kLoggerName, std::move(sink), spdlog::thread_pool(),
                                                              spdlog::async_overflow_policy::overrun_oldest));
   spdlog::drop(kLoggerName);
   spdlog::register_logger(logger());
   spdlog::flush_every(std::chrono::seconds(1));
+}
+
+Result<void> reopen() {
+  const auto file = file_sink().lock();
+  if (!file) return {};
+  try {
+    file->reopen();
+  } catch (const spdlog::spdlog_ex& failure) {
+    return std::unexpected(Error{std::error_code(), failure.what()});
+  }
+  return {};
 }
 
 void shutdown() {

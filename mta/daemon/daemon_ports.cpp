@@ -57,39 +57,38 @@ std::string_view to_string(queue::Refusal refusal) {
 }  // namespace
 
 void AdminPorts::status(std::function<void(admin::StatusView)> done) {
-  delivery_.view([this, done = std::move(done)](delivery::DeliveryView delivery) {
-    auto config = config_.get();
-    submission::Stats server = server_.stats();
-    queue::SpoolStats spool = spool_.stats();
-    admin::StatusView view;
-    view.version = kVersion;
-    view.hostname = config->hostname;
-    view.started_at = started_at_;
-    view.messages = server.messages;
-    view.recipients = server.recipients;
+  // All but the scheduler's own numbers is gathered here, on the caller's thread: its strand only fills those in.
+  admin::StatusView view;
+  view.version = kVersion;
+  view.hostname = config_.get()->hostname;
+  view.started_at = started_at_;
+  submission::Stats server = server_.stats();
+  view.messages = server.messages;
+  view.recipients = server.recipients;
+  view.sessions = server.sessions;
+  view.unrecorded_outcomes = spool_.stats().unrecorded_outcomes;
+  view.refusing = std::string(to_string(spool_.refusal()));
+  for (const auto& endpoint : server_.addresses()) {
+    std::string host = endpoint.address().to_string();
+    if (endpoint.address().is_v6()) host = "[" + host + "]";
+    view.listeners.push_back(host + ":" + std::to_string(endpoint.port()));
+  }
+  delivery_.view([view = std::move(view), done = std::move(done)](delivery::DeliveryView delivery) mutable {
     view.queued = delivery.counts.entries;
     view.delivered = delivery.counts.delivered;
     view.deferred = delivery.counts.deferred;
     view.bounced = delivery.counts.bounced;
     view.expired = delivery.counts.expired;
-    view.sessions = server.sessions;
     view.connections_out = delivery.counts.connections;
-    view.unrecorded_outcomes = spool.unrecorded_outcomes;
-    view.refusing = std::string(to_string(spool_.refusal()));
-    for (const delivery::SourceView& source : delivery.sources) {
-      view.sources.push_back({.name = source.name,
-                              .address = source.address,
-                              .state = source.state,
-                              .reason = source.reason,
+    for (delivery::SourceView& source : delivery.sources) {
+      view.sources.push_back({.name = std::move(source.name),
+                              .address = std::move(source.address),
+                              .state = std::move(source.state),
+                              .reason = std::move(source.reason),
                               .delivered = source.delivered,
                               .deferred = source.deferred,
                               .bounced = source.bounced,
                               .connections = source.connections});
-    }
-    for (const auto& endpoint : server_.addresses()) {
-      std::string host = endpoint.address().to_string();
-      if (endpoint.address().is_v6()) host = "[" + host + "]";
-      view.listeners.push_back(host + ":" + std::to_string(endpoint.port()));
     }
     done(std::move(view));
   });

@@ -5,6 +5,7 @@
 #include "base/version.hpp"
 #include "config/config.hpp"
 #include "mta/daemon/daemon_ports.hpp"
+#include "mta/daemon/data_dir_lock.hpp"
 #include "mta/daemon/reloader.hpp"
 #include "mta/daemon/signals.hpp"
 #include "mta/submission/accepted_events.hpp"
@@ -12,7 +13,6 @@
 
 #include <cstdio>
 #include <exception>
-#include <filesystem>
 #include <string>
 #include <thread>
 
@@ -89,10 +89,9 @@ int run(const std::string& file, config::Config loaded) {
     return EX_CANTCREAT;
   }
   log_warnings(*config);
-  std::error_code failed;
-  std::filesystem::create_directories(config->data_dir, failed);
-  if (failed) {
-    log::error("cannot make the data directory", {{"path", config->data_dir.string()}, {"error", failed.message()}});
+  auto data_dir = DataDirLock::take(config->data_dir);  // before anything in it is touched
+  if (!data_dir) {
+    log::error("cannot use the data directory", {{"error", data_dir.error().message()}});
     return EX_CANTCREAT;
   }
 

@@ -13,7 +13,9 @@ std::shared_ptr<const delivery::Options> delivery_options(const std::shared_ptr<
 }
 
 void log_warnings(const config::Config& config) {
-  for (const std::string& warning : config.warnings) log::warn("configuration", {{"note", warning}});
+  for (const std::string& warning : config.warnings) {
+    log::warn("configuration", {log::Field::whole("note", warning)});
+  }
 }
 
 std::vector<std::string> needs_restart(const config::Config& old, const config::Config& now) {
@@ -41,30 +43,38 @@ std::vector<std::string> needs_restart(const config::Config& old, const config::
 }
 
 Result<void> Reloader::reload() {
-  auto refuse = [this](const std::string& why) -> Result<void> {
-    log::error("reload refused; the old configuration stays active", {{"file", file_.string()}, {"error", why}});
+  // Whoever rotates the log has moved the file away and asks for a reload.
+  if (auto reopened = log::reopen(); !reopened) {
+    log::error("cannot open the log file anew; the old one stays in use", {{"error", reopened.error().message()}});
+  }
+  auto refuse = [this](const std::vector<std::string>& problems) -> Result<void> {
+    std::string all;
+    for (const std::string& problem : problems) {
+      log::error("configuration", {log::Field::whole("problem", problem)});
+      all += (all.empty() ? "" : "; ") + problem;
+    }
+    log::error("reload refused; the old configuration stays active",
+               {{"file", file_.string()}, {"problems", problems.size()}});
     events::Event event;
     event.type = events::Type::Config;
     event.at = clock_.now();
-    event.reason = "reload refused: " + why;
+    event.reason = "reload refused: " + all;
     events_.append(std::move(event));
-    return std::unexpected(Error{std::errc::invalid_argument, why});
+    return std::unexpected(Error{std::errc::invalid_argument, all});
   };
   auto loaded = config::load(file_);
-  if (!loaded) {
-    std::string all;
-    for (const std::string& line : loaded.error().lines) all += (all.empty() ? "" : "; ") + line;
-    return refuse(all);
-  }
+  if (!loaded) return refuse(loaded.error().lines);
   auto old = current_.get();
-  if (loaded->data_dir != old->data_dir) return refuse("node.data_dir cannot change while running; restart instead");
+  if (loaded->data_dir != old->data_dir) {
+    return refuse({"node.data_dir cannot change while running; restart instead"});
+  }
   auto config = std::make_shared<const config::Config>(std::move(*loaded));
   // Listeners are what may still fail; the rest cannot.
   current_.set(config);
   auto swapped = server_.reload(submission_options(config));
   if (!swapped) {
     current_.set(old);
-    return refuse(swapped.error().message());
+    return refuse({swapped.error().message()});
   }
   delivery_.reload(delivery_options(config), config->keys);
   log_warnings(*config);

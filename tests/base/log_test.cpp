@@ -3,9 +3,11 @@
 #include <cstdio>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace danki::log {
@@ -38,6 +40,38 @@ TEST(LogLine, CutsLongValuesBetweenCharacters) {
   EXPECT_EQ(format_line("m", {{"k", std::string(256, 'x')}}), "m k=" + std::string(256, 'x'));
   EXPECT_EQ(format_line("m", {{"k", std::string(257, 'x')}}), "m k=\"" + std::string(256, 'x') + "...\"");
   EXPECT_EQ(format_line("m", {{"k", std::string(255, 'x') + "日本"}}), "m k=\"" + std::string(255, 'x') + "...\"");
+}
+
+TEST(LogLine, KeepsOurOwnWordsWhole) {
+  EXPECT_EQ(format_line("m", {Field::whole("k", std::string(4096, 'x'))}), "m k=" + std::string(4096, 'x'));
+  EXPECT_EQ(format_line("m", {Field::whole("k", std::string(4097, 'x')), {"l", std::string(257, 'y')}}),
+            "m k=\"" + std::string(4096, 'x') + "...\" l=\"" + std::string(256, 'y') + "...\"");
+}
+
+TEST(Log, OpensItsFileAnewOnceItWasMovedAway) {
+  const std::string path = testing::TempDir() + "/danki_log_rotated_" + std::to_string(getpid());
+  const std::string moved = path + ".1";
+  configure(Level::Info, path);
+  warn("before");  // warnings are written at once, but by another thread
+  const auto text_of = [](const std::string& file) {
+    std::ostringstream text;
+    text << std::ifstream(file).rdbuf();
+    return text.str();
+  };
+  while (text_of(path).empty()) std::this_thread::yield();
+  ASSERT_EQ(std::rename(path.c_str(), moved.c_str()), 0);
+  ASSERT_TRUE(reopen());
+  warn("after");
+  while (text_of(path).empty()) std::this_thread::yield();
+  std::remove(path.c_str());
+  ASSERT_EQ(mkdir(path.c_str(), 0700), 0);
+  EXPECT_FALSE(reopen()) << "a folder is in its place";
+  warn("nowhere, but without harm");
+  shutdown();
+  EXPECT_TRUE(reopen()) << "there is nothing to reopen";
+  rmdir(path.c_str());
+  EXPECT_THAT(text_of(moved), MatchesRegex("[^\n]*Z warn before\n"));
+  std::remove(moved.c_str());
 }
 
 TEST(Log, WritesLinesWithTimeAndLevel) {

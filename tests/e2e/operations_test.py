@@ -50,6 +50,31 @@ class Reload(harness.EndToEnd):
         relay.send()
         receiver.wait(2)
 
+    def test_each_problem_is_a_line_of_its_own_and_whole(self):
+        relay = harness.Danki(self)
+        many = "".join(f'[[tenant]]\nname = "t{n}"\npool = "missing{n}"\ndomains = ["example.com"]\n' for n in range(9))
+        relay.config.write_text(relay.text + many + "[limits]\nunheard_of = 1\n")
+        said = relay.reload().splitlines()
+        for n in range(9):
+            self.assertEqual(len([line for line in said if f'there is no [[pool]] named \\"missing{n}\\"' in line]), 1)
+        (unknown,) = [line for line in said if "unheard_of" in line]
+        self.assertIn("unrecorded_outcomes", unknown)  # the last of the keys that are allowed
+        self.assertIn("problems=10", said[-1])
+
+    def test_the_log_file_can_be_rotated(self):
+        relay = harness.Danki(self, more='[log]\nfile = "own.log"\n', start=False)
+        log, moved = relay.folder / "own.log", relay.folder / "own.log.1"
+        relay.log_text = lambda: log.read_text() if log.exists() else ""
+        process = harness.Process(self, "dankid", [harness.bin_dir / "dankid", "--config", relay.config])
+        relay.process = process
+        harness.until(lambda: " info started " in relay.log_text(), "dankid starts")
+        log.rename(moved)
+        process.signal(signal.SIGHUP)
+        harness.until(lambda: "configuration reloaded" in relay.log_text(), "the new file is written")
+        self.assertNotIn("reloaded", moved.read_text())
+        self.assertEqual(relay.stop(), 0)
+        self.assertIn("info stopped", relay.log_text())
+
     def test_a_listener_comes_and_goes(self):
         receiver = harness.Receiver(self)
         relay = harness.Danki(self, {"*.test": receiver.next_hop})
@@ -165,8 +190,18 @@ class StopAndStart(harness.EndToEnd):
         relay = harness.Danki(self)
         second = relay.folder / "second.toml"
         second.write_text(relay.text.replace(f"127.0.0.1:{relay.port}", f"127.0.0.1:{relay.tls_port}"))
+        events = relay.folder / "data" / "events"
+
+        def event_files():
+            return {file.name: file.read_bytes() for file in events.iterdir()}
+
+        stray = events / "events-20200101T000000.000Z.log"  # a start that goes on would compress or remove it
+        stray.write_text("{}\n")
+        before = event_files()
         done = harness.run(harness.bin_dir / "dankid", "--config", second)
         self.assertNotEqual(done.returncode, 0)
+        self.assertIn(f"another dankid (pid {relay.process.pid}) works in ", done.stderr)
+        self.assertEqual(event_files(), before)
         self.assertEqual(relay.ask("status")["queued"], 0)
 
 
@@ -222,6 +257,7 @@ class Command(harness.EndToEnd):
         self.receiver.change("")
         self.assertEqual(self.relay.ask("queue", "retry", "--domain", "other.test")["matched"], 1)
         self.assertEqual([m["to"] for m in self.receiver.wait(1)], [["b@other.test"]])
+        harness.until(lambda: len(self.relay.queued()) == 1, "the delivery is recorded")
         self.assertEqual(self.relay.ask("queue", "retry", "--all")["matched"], 1)
         self.receiver.wait(2)
         harness.until(self.relay.is_empty, "the queue is empty")
