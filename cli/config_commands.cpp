@@ -57,17 +57,17 @@ ExitCode reload_config(Context& context) {
 }
 
 std::expected<std::string, ExitCode> socket_of_config(const std::filesystem::path& file) {
-  const auto config = config::load(file);
-  if (!config) {
-    fmt::print(stderr, "{}", config.error().to_string());
+  const auto socket = config::admin_socket(file);
+  if (!socket) {
+    fmt::print(stderr, "{}", socket.error().to_string());
     complain(fmt::format("{} cannot tell the daemon's socket; name it with --socket PATH", file.string()));
     return std::unexpected(EX_CONFIG);
   }
-  if (config->admin.socket.empty()) {
+  if (socket->empty()) {
     complain(fmt::format("{} has no [admin].socket", file.string()));
     return std::unexpected(EX_CONFIG);
   }
-  return config->admin.socket.string();
+  return socket->string();
 }
 
 }  // namespace danki::cli

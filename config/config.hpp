@@ -47,4 +47,9 @@ struct Problems {
 /// Reads the file and its included directory. Relative paths in it are relative to its folder.
 std::expected<Config, Problems> load(const std::filesystem::path& file);
 
+/// Where the daemon of that file is asked; empty if it has no admin socket. Reads [admin].socket and nothing else: who
+/// may ask the daemon need not be allowed to read its keys. Included files are opened only if the main one has no
+/// [admin].
+std::expected<std::filesystem::path, Problems> admin_socket(const std::filesystem::path& file);
+
 }  // namespace danki::config

@@ -47,9 +47,16 @@ void Draft::refer_all(TableReader& table, std::string_view key, const std::strin
   }
 }
 
+namespace {
+
+void read_admin_socket(Draft& draft, TableReader& table) {
+  draft.config.admin.socket = draft.path(table.text("socket", draft.config.admin.socket.string()));
+}
+
+}  // namespace
+
 void read_admin(Draft& draft, TableReader& table) {
-  draft.config.admin.socket = table.text("socket", "/run/danki/admin.sock");
-  if (!draft.config.admin.socket.empty()) draft.config.admin.socket = draft.path(draft.config.admin.socket.string());
+  read_admin_socket(draft, table);
   std::string mode = table.text("socket_mode", "0660");
   if (mode.empty() || mode.size() > 4 || mode.find_first_not_of("01234567") != std::string::npos) {
     table.problem("socket_mode", fmt::format("\"{}\" is no file mode; write octal digits like \"0660\"", mode));
@@ -234,6 +241,27 @@ std::vector<fs::path> included_files(const fs::path& directory, Problems& proble
   return files;
 }
 
+Draft begin(const fs::path& file) {
+  Draft draft;
+  draft.config.file = file;
+  draft.folder = fs::absolute(file).parent_path();
+  draft.config.admin.socket = "/run/danki/admin.sock";
+  return draft;
+}
+
+/// The files of the folder that the main one includes, behind it.
+void parse_included(Draft& draft, std::vector<toml::table>& roots) {
+  const toml::node* include = roots.front().get("include");
+  if (!include) return;
+  if (auto directory = include->value_exact<std::string>()) {
+    for (const fs::path& extra : included_files(draft.path(*directory), draft.problems, place(include->source()))) {
+      parse_file(extra, extra.string(), roots, draft.problems);
+    }
+  } else {
+    draft.problems.lines.push_back(place(include->source()) + ": include: must be the name of a directory");
+  }
+}
+
 /// All tables of one section over the main file and the included ones.
 void read_section(Draft& draft, const Section& section, const std::vector<toml::table>& roots) {
   bool seen = false;
@@ -326,27 +354,26 @@ void check_names(Draft& draft, const toml::table& root, bool main_file) {
 }  // namespace
 
 std::expected<Config, Problems> load(const fs::path& file) {
-  Draft draft;
-  draft.config.file = file;
-  draft.folder = fs::absolute(file).parent_path();
-  draft.config.admin.socket = "/run/danki/admin.sock";
+  Draft draft = begin(file);
   std::vector<toml::table> roots;
   parse_file(file, file.string(), roots, draft.problems);
   if (!draft.problems.lines.empty()) return std::unexpected(std::move(draft.problems));
-  if (const toml::node* include = roots.front().get("include")) {
-    if (auto directory = include->value_exact<std::string>()) {
-      for (const fs::path& extra : included_files(draft.path(*directory), draft.problems, place(include->source()))) {
-        parse_file(extra, extra.string(), roots, draft.problems);
-      }
-    } else {
-      draft.problems.lines.push_back(place(include->source()) + ": include: must be the name of a directory");
-    }
-  }
+  parse_included(draft, roots);
   for (std::size_t i = 0; i < roots.size(); ++i) check_names(draft, roots[i], i == 0);
   for (const Section& section : kSections) read_section(draft, section, roots);
   check_whole(draft);
   if (!draft.problems.lines.empty()) return std::unexpected(std::move(draft.problems));
   return std::move(draft.config);
+}
+
+std::expected<fs::path, Problems> admin_socket(const fs::path& file) {
+  Draft draft = begin(file);
+  std::vector<toml::table> roots;
+  parse_file(file, file.string(), roots, draft.problems);
+  if (!roots.empty() && !roots.front().contains("admin")) parse_included(draft, roots);
+  read_section(draft, {.name = "admin", .repeated = false, .read = read_admin_socket}, roots);
+  if (!draft.problems.lines.empty()) return std::unexpected(std::move(draft.problems));
+  return std::move(draft.config.admin.socket);
 }
 
 }  // namespace danki::config

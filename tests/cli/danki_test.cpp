@@ -221,6 +221,12 @@ socket = "admin.sock"
   const Ran checked = danki("config check " + file);
   EXPECT_EQ(checked.code, 0) << checked.err;
   EXPECT_NE(checked.out.find(file + " is valid.\n"), std::string::npos) << checked.out;
+  // Who may ask the daemon need not be allowed to read what it signs with.
+  world.write_file("keys.toml",
+                   "[admin]\nsocket = \"admin.sock\"\n[[dkim]]\ndomain = \"example.com\"\nselector = \"s\"\n"
+                   "key_file = \"/nonexistent/key.pem\"\n");
+  const Ran keyless = danki("status --config " + (world.directory / "keys.toml").string(), "DANKI_SOCKET=/nonexistent");
+  EXPECT_EQ(keyless.code, 0) << keyless.err;
   world.write_file("danki.toml", "[node]\nhostnam = 1\n");
   const Ran bad = danki("config check " + file);
   EXPECT_EQ(bad.code, EX_CONFIG);

@@ -1,11 +1,7 @@
 // danki.toml as a whole: what is accepted, and which line is blamed for what is not.
-#include "config/config.hpp"
-#include "tests/dkim/test_keys.hpp"
-#include "tests/net/test_certificate.hpp"
+#include "tests/config/config_folder.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,86 +10,12 @@ namespace danki::config {
 namespace {
 
 using namespace std::chrono_literals;
+using namespace test;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-/// A folder with a certificate, a DKIM key and whatever configuration files a test writes.
-class Folder {
- public:
-  Folder() {
-    net::test::TestCertificate made(folder_, "relay1.example.com");
-    std::filesystem::rename(made.certificate_file, folder_ / "fullchain.pem");
-    std::filesystem::rename(made.key_file, folder_ / "key.pem");
-    dkim::test::KeyFolder keys;
-    auto key = keys.write("key", dkim::test::ed25519_key());
-    std::filesystem::copy_file(key, folder_ / "example.com.s2026a.pem");
-    std::filesystem::permissions(folder_ / "example.com.s2026a.pem", std::filesystem::perms::owner_read);
-  }
-  std::string file(const std::string& name) const { return folder_ / name; }
-  void write(const std::string& name, const std::string& text) const {
-    std::filesystem::create_directories(std::filesystem::path(file(name)).parent_path());
-    std::ofstream(file(name), std::ios::binary) << text;
-  }
-  std::expected<Config, Problems> load(const std::string& text) const {
-    write("danki.toml", text);
-    return config::load(file("danki.toml"));
-  }
-  /// The problems, without the folder's name.
-  std::vector<std::string> problems(const std::string& text) const {
-    auto loaded = load(text);
-    return loaded ? std::vector<std::string>{} : shorten(loaded.error().lines);
-  }
-  std::vector<std::string> warnings(const std::string& text) const {
-    auto loaded = load(text);
-    EXPECT_TRUE(loaded) << loaded.error().to_string();
-    return loaded ? shorten(loaded->warnings) : std::vector<std::string>{};
-  }
-  std::vector<std::string> shorten(std::vector<std::string> lines) const {
-    const std::string prefix = folder_.path().string() + "/";
-    for (std::string& line : lines) {
-      for (auto at = line.find(prefix); at != std::string::npos; at = line.find(prefix)) line.erase(at, prefix.size());
-    }
-    return lines;
-  }
-
- private:
-  net::test::TempFolder folder_;
-};
-
-constexpr std::string_view kMinimal = R"([node]
-hostname = "relay1.example.com"
-data_dir = "data"
-[[listener]]
-address = "127.0.0.1:2525"
-tls = "none"
-trusted_networks = ["127.0.0.1"]
-tenant_for_trusted = "app"
-[[tenant]]
-name = "app"
-pool = "main"
-domains = ["example.com"]
-[[source]]
-name = "out01"
-address = "any"
-[[pool]]
-name = "main"
-sources = ["out01"]
-)";
-
-/// The minimal configuration with line `number` (from 1) replaced.
-std::string with_line(int number, const std::string& line) {
-  std::istringstream in{std::string(kMinimal)};
-  std::string all, one;
-  for (int i = 1; std::getline(in, one); ++i) all += (i == number ? line : one) + "\n";
-  return all;
-}
-/// The minimal configuration and more tables; their first line is number 19.
-std::string with_more(const std::string& tables) {
-  return std::string(kMinimal) + tables + "\n";
-}
 
 std::string reference_configuration() {
   std::ifstream in(std::string(DANKI_SOURCE_DIR) + "/tests/corpus/config/danki.toml");
@@ -166,9 +88,9 @@ TEST(Load, NamesTheKeysWithoutEffectAndOnlyThose) {
     named.push_back(warning.substr(key, warning.find(": ", key) - key));
   }
   std::sort(named.begin(), named.end());
-  EXPECT_THAT(named, ElementsAre("auth.gate", "delivery.eightbit", "shaping.address_family",
-                                 "shaping.chunking", "shaping.connection_rate", "shaping.one_domain_per_transaction",
-                                 "shaping.per", "shaping.rate", "tenant.weight"));
+  EXPECT_THAT(named, ElementsAre("auth.gate", "delivery.eightbit", "shaping.address_family", "shaping.chunking",
+                                 "shaping.connection_rate", "shaping.one_domain_per_transaction", "shaping.per",
+                                 "shaping.rate", "tenant.weight"));
   EXPECT_THAT(folder.warnings(text),
               ::testing::Contains(StartsWith("danki.toml:" + line_of(text, "eightbit") + ":12: delivery.eightbit: ")));
   EXPECT_THAT(folder.warnings(std::string(kMinimal)), IsEmpty());
