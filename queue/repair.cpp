@@ -2,7 +2,7 @@
 
 #include "queue/batch_builder.hpp"
 #include "queue/blob_salvage.hpp"
-#include "queue/errc.hpp"
+#include "queue/directory_lock.hpp"
 #include "queue/ledger.hpp"
 #include "queue/reader.hpp"
 #include "queue/store.hpp"
@@ -195,24 +195,12 @@ Result<void> rebuild(const SpoolOptions& options, const std::filesystem::path& b
   return sweep(options, report);
 }
 
-/// Repair removes and replaces files; under a running daemon that would be its log.
-Result<void> check_nobody_has_it_open(const SpoolOptions& options) {
-  const std::string lock_path = database_path(options) + "/LOCK";
-  rocksdb::Env& env = *rocksdb::Env::Default();
-  rocksdb::FileLock* lock = nullptr;
-  if (const auto status = env.LockFile(lock_path, &lock); !status.ok())
-    return std::unexpected(
-        Error{std::errc::device_or_resource_busy,
-              fmt::format("{}: stop the dankid that uses it first ({})", lock_path, status.ToString())});
-  env.UnlockFile(lock).PermitUncheckedError();
-  return {};
-}
-
 }  // namespace
 
 Result<RepairReport> repair(const SpoolOptions& options) {
   RepairReport report;
-  if (auto is_free = check_nobody_has_it_open(options); !is_free) return std::unexpected(is_free.error());
+  const auto lock = DirectoryLock::take(options.directory);
+  if (!lock) return std::unexpected(lock.error());
   const auto before = keep_what_is_there(options);
   if (!before) return std::unexpected(before.error());
   report.steps.push_back(fmt::format("what was there before is in {}", before->string()));

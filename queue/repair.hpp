@@ -19,10 +19,10 @@ struct RepairReport {
 
 /// Saves what can be read of a damaged spool that nobody has open: first everything the log still holds around the
 /// damage, then, if the database still does not open, what its tables and blob files hold. Makes the families agree
-/// with each other, so that every message left/// is whole. Mail may be lost and mail already delivered may be
-/// delivered again: the report says how much. Refused (device_or_resource_busy) while a daemon has the spool open; it
-/// must not be started meanwhile. What was there before stays in a directory beside the database, which the report
-/// names. Blocks for long.
+/// with each other, so that every message left is whole. Mail may be lost and mail already delivered may be delivered
+/// again: the report says how much. Holds the directory's lock, so that no daemon can be started meanwhile; refused
+/// (device_or_resource_busy) while one has it. What was there before stays in a directory beside the database, which
+/// the report names. Blocks for long.
 Result<RepairReport> repair(const SpoolOptions& options);
 
 }  // namespace danki::queue

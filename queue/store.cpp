@@ -81,7 +81,10 @@ Result<std::unique_ptr<Store>> Store::open(const SpoolOptions& options, rocksdb:
   std::error_code problem;
   std::filesystem::create_directories(database_path(options), problem);  // RocksDB would warn that it is missing
   if (problem) return std::unexpected(Error{problem, options.directory.string()});
+  auto lock = DirectoryLock::take(options.directory);
+  if (!lock) return std::unexpected(lock.error());
   std::unique_ptr<Store> store(new Store(options, env, false));
+  store->directory_lock_.emplace(std::move(*lock));
   if (auto opened = store->open_database(); !opened) return std::unexpected(opened.error());
   return store;
 }
@@ -283,6 +286,7 @@ void Store::close() {
     gate_changed_.wait(lock, [this] { return readers_ == 0; });
   }
   close_database();
+  directory_lock_.reset();
 }
 
 }  // namespace danki::queue

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "queue/directory_lock.hpp"
 #include "queue/log_files.hpp"
 #include "queue/options.hpp"
 #include "queue/records.hpp"
@@ -11,6 +12,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -35,9 +37,10 @@ std::string database_path(const SpoolOptions& options);
 /// writes and may close and reopen the database after a failed write.
 class Store {
  public:
-  /// `env` null: the real one. `options` is copied.
+  /// `env` null: the real one. `options` is copied. The directory is locked from here to close().
   static Result<std::unique_ptr<Store>> open(const SpoolOptions& options, rocksdb::Env* env);
-  /// For repair: reads the log around damage and does not ask whether all blob files are there.
+  /// For repair, which has the directory's lock: reads the log around damage and does not ask whether all blob files
+  /// are there.
   static Result<std::unique_ptr<Store>> open_damaged(const SpoolOptions& options);
   ~Store();
 
@@ -109,6 +112,7 @@ class Store {
   const std::shared_ptr<LogFiles> log_files_;  // with env_
   const std::unique_ptr<rocksdb::Env> env_;
   const bool is_repairing_;
+  std::optional<DirectoryLock> directory_lock_;
   DatabaseOptions database_;
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyNames.size()> handles_{};
