@@ -16,6 +16,7 @@ namespace danki::submission {
 namespace {
 
 constexpr std::size_t kMaxCampaignBytes = 128;  // a name in every event of the message
+constexpr std::size_t kMaxShownBytes = 60;      // of a line that is refused
 constexpr std::string_view kOwnPrefix = "X-Danki-";
 constexpr std::array<std::string_view, 1> kOwnFields{"X-Danki-*"};
 
@@ -57,17 +58,15 @@ struct Census {
   }
 };
 
-/// True if a From field hides behind a line that is no field: some readers end the section there, others read on.
-bool hides_from(std::string_view rest) {
-  while (!rest.empty()) {
-    const std::size_t newline = rest.find('\n');
-    const std::string_view line = rest.substr(0, newline);
-    if (line.empty() || line == "\r") return false;
-    if (mail::istarts_with(line, "From") && mail::trim_wsp(line.substr(4)).starts_with(':')) return true;
-    if (newline == std::string_view::npos) return false;
-    rest.remove_prefix(newline + 1);
-  }
-  return false;
+/// A line that is no field ends the section for some readers and is passed over by others: what a signature of ours
+/// would say of such a message depends on who verifies it. `header` goes on behind its fields with more than the empty
+/// line.
+Answer no_field(std::string_view header, std::size_t fields_end) {
+  const std::string_view before = header.substr(0, fields_end);
+  const std::string_view rest = header.substr(fields_end);
+  const std::string_view line = rest.substr(0, std::min({rest.find('\r'), rest.find('\n'), kMaxShownBytes}));
+  return malformed(fmt::format("line {} of the header section is no field: {}",
+                               std::count(before.begin(), before.end(), '\n') + 1, line));
 }
 
 bool belongs_to(std::string_view domain, const TenantOptions& tenant) {
@@ -133,8 +132,10 @@ std::optional<Answer> judge(const mail::HeaderBlock& block, const Census& census
   if (census.received > context.max_received_lines) {
     return Answer{.code = 554, .enhanced = "5.4.6", .text = "too many Received lines, this looks like a loop"};
   }
-  const bool separated = block.body_offset() != block.size();
-  if (census.from != 1 || (!separated && hides_from(header.substr(block.size())))) {
+  // The body, and with it the empty line, may be missing (RFC 5322 section 2.1).
+  const bool is_separated = block.body_offset() != block.size();
+  if (!is_separated && block.size() != header.size()) return no_field(header, block.size());
+  if (census.from != 1) {
     return refuse(census.from == 0 ? "the message has no From field" : "the message has more than one From field");
   }
   if (auto no = judge_from(census.from_field->value, context.tenant, verdict.from_domain)) return no;

@@ -171,6 +171,15 @@ class Answers(Conversation):
         self.assert_answer(self.content(head + b"x" * 998 + b"\r\n." + b"." + b"y" * 997 + b"\r\n.\r\n"), 250, "2.0.0")
         self.assertEqual(len(self.relay.events("accepted")), 1)
 
+    def test_header_lines_that_are_no_fields(self):
+        for header in (b"From: a@example.com\r\nno field\r\n\r\n", b"From: a@example.com\r\nhello\r\n",
+                       b"From a@example.com Mon Nov 23 05:49:39 2026\r\nFrom: a@example.com\r\n\r\n"):
+            for chunked in (False, True):
+                with self.subTest(header, chunked=chunked):
+                    self.assert_answer(self.content(header + (b"" if chunked else b".\r\n"), chunked), 550, "5.6.0",
+                                       "is no field: ")
+        self.assert_answer(self.content(b"From: a@example.com\r\nSubject: a\r\n\tb\r\n.\r\n"), 250, "2.0.0")
+
     def test_loops(self):
         received = b"Received: from a by b; Mon, 23 Nov 2026 07:00:00 +0000\r\n"
         end = b"From: a@example.com\r\n\r\nx\r\n.\r\n"
