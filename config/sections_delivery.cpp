@@ -1,6 +1,7 @@
 // [[source]], [[pool]], [[dkim]], [[route]], [[shaping]], [delivery], [auth], [dns]: what leaves, from where, and how.
 #include "config/sections.hpp"
 #include "mail/address.hpp"
+#include "mail/ascii.hpp"
 #include "mta/delivery/mx_targets.hpp"
 
 #include <fmt/format.h>
@@ -75,19 +76,47 @@ void read_pool(Draft& draft, TableReader& table) {
   draft.config.delivery.pools.emplace(std::move(name), std::move(pool));
 }
 
+namespace {
+
+/// Both stand in the signature and in a DNS name (RFC 6376 sections 3.1 and 3.5): d= is a domain, never an address
+/// literal, and s= is made of the same labels, in ASCII.
+bool check_dkim_names(TableReader& table, dkim::KeyOptions& key) {
+  constexpr std::size_t kMaxDnsNameBytes = 253;
+  auto domain = mail::normalise_domain(key.domain);
+  if (!domain) {
+    table.problem("domain", fmt::format("\"{}\" is no domain: {}", key.domain, domain.error().message()));
+    return false;
+  }
+  if (domain->starts_with('[')) {
+    table.problem("domain", fmt::format("\"{}\" is an address; a key is published under a domain", key.domain));
+    return false;
+  }
+  key.domain = *domain;
+  auto selector = mail::normalise_domain(key.selector);
+  if (!selector || selector->starts_with('[') || !mail::iequals(*selector, key.selector)) {
+    table.problem("selector",
+                  fmt::format("\"{}\" is no selector; write letters, digits and hyphens, like \"s2026a\", in labels of "
+                              "at most 63 with dots between them",
+                              key.selector));
+    return false;
+  }
+  if (fmt::formatted_size("{}._domainkey.{}", key.selector, key.domain) > kMaxDnsNameBytes) {
+    table.problem("selector", "is too long: no DNS name of its key, selector._domainkey.domain, has over 253 octets");
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 void read_dkim(Draft& draft, TableReader& table) {
   dkim::KeyOptions key;
-  std::string domain = table.required_text("domain");
+  key.domain = table.required_text("domain");
   key.selector = table.required_text("selector");
   std::string file = table.required_text("key_file");
   table.finish();
-  if (domain.empty() || key.selector.empty() || file.empty()) return;
-  auto normal = mail::normalise_domain(domain);
-  if (!normal) {
-    table.problem("domain", fmt::format("\"{}\" is no domain: {}", domain, normal.error().message()));
-    return;
-  }
-  key.domain = *normal;
+  if (key.domain.empty() || key.selector.empty() || file.empty()) return;
+  if (!check_dkim_names(table, key)) return;
   key.key_file = draft.path(file);
   std::string identity = fmt::format("{} of {}", key.selector, key.domain);
   auto [first, is_new] = draft.places["dkim"].emplace(identity, table.where("selector"));

@@ -162,6 +162,23 @@ void read_tenant(Draft& draft, TableReader& table) {
   draft.config.submission.tenants.emplace(std::move(name), std::move(tenant));
 }
 
+namespace {
+
+/// A content is read into room that grows by half at a time, and header lines are added: one message of the largest
+/// size must fit while no other is received.
+void check_memory(TableReader& table, const submission::LimitOptions& limits) {
+  constexpr std::uint64_t kAddedLinesBytes = 64 << 10;
+  constexpr std::uint64_t kMiB = 1 << 20;
+  const std::uint64_t needed = (limits.message_bytes + kAddedLinesBytes) / 2 * 3;
+  if (!table.clean() || limits.memory_bytes >= needed) return;
+  table.problem(table.has("memory") ? "memory" : "message_size",
+                fmt::format("messages of message_size ({}MiB) need a memory of at least \"{}MiB\": the largest could "
+                            "never be received",
+                            (limits.message_bytes + kMiB - 1) / kMiB, (needed + kMiB - 1) / kMiB));
+}
+
+}  // namespace
+
 void read_limits(Draft& draft, TableReader& table) {
   submission::LimitOptions& limits = draft.config.submission.limits;
   auto count = [&](std::string_view key, std::size_t& into, std::int64_t low, std::int64_t high) {
@@ -175,9 +192,7 @@ void read_limits(Draft& draft, TableReader& table) {
   count("errors", limits.errors, 1, 10'000);
   limits.idle = table.duration("idle", limits.idle, 1s, 24h);
   limits.memory_bytes = table.size("memory", limits.memory_bytes, 16ull << 20, 1ull << 40);
-  if (table.has("message_size") && table.has("memory") && limits.message_bytes > limits.memory_bytes) {
-    table.problem("memory", "is below message_size: the largest messages could never be received");
-  }
+  check_memory(table, limits);
   count("auth_failures", limits.auth_failures, 1, 10'000);
   queue::SpoolOptions& spool = draft.config.spool;
   spool.body_memory_bytes = table.size("body_memory", spool.body_memory_bytes, 1ull << 20, 1ull << 40);

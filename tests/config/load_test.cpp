@@ -31,6 +31,11 @@ std::string line_of(const std::string& text, const std::string& what) {
   return std::to_string(1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
 }
 
+std::string dkim_key(const std::string& domain, const std::string& selector) {
+  return "[[dkim]]\ndomain = \"" + domain + "\"\nselector = \"" + selector +
+         "\"\nkey_file = \"example.com.s2026a.pem\"";
+}
+
 TEST(Load, ReadsEveryKeyOfTheReferenceConfiguration) {
   Folder folder;
   auto loaded = folder.load(reference_configuration());
@@ -203,6 +208,20 @@ TEST(Load, BlamesTheLineOfEachMistake) {
        with_more("[[dkim]]\ndomain = \"example.com\"\nselector = \"s\"\nkey_file = \"example.com.s2026a.pem\"\n"
                  "[[dkim]]\ndomain = \"Example.COM\"\nselector = \"s\"\nkey_file = \"example.com.s2026a.pem\""),
        "danki.toml:25:12: dkim.selector: s of example.com is already used at danki.toml:21:12"},
+      {"selector of other characters", with_more(dkim_key("example.com", "s1;d=evil")),
+       "danki.toml:21:12: dkim.selector: \"s1;d=evil\" is no selector"},
+      {"selector with a dot at the end", with_more(dkim_key("example.com", "a.b.")),
+       "danki.toml:21:12: dkim.selector: \"a.b.\" is no selector"},
+      {"selector not in ASCII", with_more(dkim_key("example.com", "例")),
+       "danki.toml:21:12: dkim.selector: \"例\" is no selector"},
+      {"selector too long for DNS",
+       with_more(dkim_key("example.com", std::string(60, 'a') + "." + std::string(60, 'b') + "." +
+                                             std::string(60, 'c') + "." + std::string(60, 'd'))),
+       "danki.toml:21:12: dkim.selector: is too long"},
+      {"key of an address", with_more(dkim_key("[192.0.2.1]", "s")),
+       "danki.toml:20:10: dkim.domain: \"[192.0.2.1]\" is an address"},
+      {"key of no domain", with_more(dkim_key("example..com", "s")),
+       "danki.toml:20:10: dkim.domain: \"example..com\" is no domain"},
       {"next hop", with_more("[[route]]\nmatch = \"*.test\"\nnext_hop = \"127.0.0.1:x\""),
        "danki.toml:21:12: route.next_hop: "},
       {"route twice",
@@ -240,8 +259,12 @@ TEST(Load, BlamesTheLineOfEachMistake) {
        "danki.toml:20:16: limits.message_size: \"1KiB\" is out of range; allowed are \"64KiB\" to \"1GiB\""},
       {"fewer than 100 recipients", with_more("[limits]\nrecipients = 99"),
        "danki.toml:20:14: limits.recipients: 99 is out of range; allowed are 100 to 100000"},
-      {"memory below one message", with_more("[limits]\nmessage_size = \"64MiB\"\nmemory = \"32MiB\""),
-       "danki.toml:21:10: limits.memory: is below message_size"},
+      {"memory below one message", with_more("[limits]\nmessage_size = \"64MiB\"\nmemory = \"95MiB\""),
+       "danki.toml:21:10: limits.memory: messages of message_size (64MiB) need a memory of at least \"97MiB\""},
+      {"memory below one message of the default size", with_more("[limits]\nmemory = \"52MiB\""),
+       "danki.toml:20:10: limits.memory: messages of message_size (35MiB) need a memory of at least \"53MiB\""},
+      {"message beyond the default memory", with_more("[limits]\nmessage_size = \"1GiB\""),
+       "danki.toml:20:16: limits.message_size: messages of message_size (1024MiB) need a memory of at least"},
       {"single table twice in one file", with_more("[node]\nhostname = \"b.example\""), "danki.toml:19:"},
       {"include not there", "include = \"conf.d\"\n" + std::string(kMinimal), "danki.toml:1:11: include: conf.d: "},
   };
@@ -353,6 +376,15 @@ TEST(Load, KnowsItsOwnAddressesByTheListenersOnPort25) {
   std::string everywhere = with_line(5, "address = \"0.0.0.0:25\"");
   everywhere.replace(everywhere.find("\"any\""), 5, "\"10.0.0.1\"\npublic_address = \"203.0.113.1\"");
   EXPECT_THAT(own(everywhere), ElementsAre("10.0.0.1", "203.0.113.1"));
+}
+
+TEST(Load, TakesSelectorsOfSeveralLabelsAsTheyAreWritten) {  // RFC 6376 section 3.1
+  Folder folder;
+  auto loaded = folder.load(with_more(dkim_key("Example.COM", "2026.Mail_a-1")));
+  ASSERT_TRUE(loaded) << loaded.error().to_string();
+  EXPECT_EQ(loaded->dkim.at(0).domain, "example.com");
+  EXPECT_EQ(loaded->dkim.at(0).selector, "2026.Mail_a-1");
+  EXPECT_TRUE(folder.load(with_more("[limits]\nmemory = \"53MiB\"")));
 }
 
 TEST(Load, NormalisesNamesAndNetworks) {
