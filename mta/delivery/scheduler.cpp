@@ -305,6 +305,7 @@ void Scheduler::run() {
     check_pulled(now);
     park_closed(now, kSweepEvery);
     try_all_parked(now);
+    ask_again(now);
     sites_.sweep(now, [this](const std::string& domain) { return lanes_.has_parked(domain); });
   }
   while (!reload_at_.empty() && reload_at_.begin()->first <= now) {

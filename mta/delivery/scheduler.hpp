@@ -139,6 +139,7 @@ class Scheduler {
   void park_closed(TimePoint now, std::chrono::milliseconds at_least);
   void try_parked(LaneGroup& group, TimePoint now);
   void try_all_parked(TimePoint now);
+  void ask_again(TimePoint now);
   void site_answers(const Site& site, TimePoint now);
   bool make_room(TimePoint now);
   void put_back_surplus(mail::MailClass klass);
@@ -197,6 +198,7 @@ class Scheduler {
   std::set<std::pair<TimePoint, std::string>> site_wakes_;    // sites whose paths open again
   std::set<std::pair<TimePoint, std::string>> domain_wakes_;  // domains to resolve again
   TimePoint next_sweep_{};
+  std::string asked_last_;  // the domain where ask_again() ended
   TimePoint no_room_before_{};  // nothing could be put back a moment ago
   SchedulerCounts counts_;
 };

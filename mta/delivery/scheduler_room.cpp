@@ -9,7 +9,8 @@ namespace danki::delivery {
 namespace {
 
 constexpr std::chrono::milliseconds kNoRoomRetry{20};
-constexpr char kUnresolved = '?';  // before a domain's name: a group beside the sites
+constexpr std::size_t kAskedPerSweep = 100;  // 20 questions a second
+constexpr char kUnresolved = '?';            // before a domain's name: a group beside the sites
 
 }  // namespace
 
@@ -120,6 +121,23 @@ void Scheduler::try_parked(LaneGroup& group, TimePoint now) {
 
 void Scheduler::try_all_parked(TimePoint now) {
   for (LaneGroup* group : lanes_.parked_groups()) try_parked(*group, now);
+}
+
+/// Mail that waits has its MX looked up again when the answer is too old: the domain may have moved away from the hosts
+/// that keep it waiting. A few at a time, so that a large site in trouble is no burst of questions.
+void Scheduler::ask_again(TimePoint now) {
+  const auto& domains = sites_.domains();
+  auto next = domains.upper_bound(asked_last_);
+  std::size_t asked = 0;
+  for (std::size_t seen = 0; seen < domains.size() && asked < kAskedPerSweep; ++seen, ++next) {
+    if (next == domains.end()) next = domains.begin();
+    Domain& domain = *next->second;
+    if (!domain.site || domain.resolving || domain.resolved_until > now || domain.retry_resolve_at > now) continue;
+    if (domain.ready == 0 && !lanes_.has_parked(domain.name)) continue;
+    resolve_if_needed(domain);
+    asked_last_ = domain.name;
+    ++asked;
+  }
 }
 
 /// A message heard its reply: what was parked for an open pool of this site follows.
