@@ -317,6 +317,9 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   void report(AttemptReport report) override {
     tell([report = std::move(report)](Scheduler& s) mutable { s.on_report(std::move(report)); });
   }
+  void ending(ConnectionId id) override {
+    tell([id](Scheduler& s) { s.on_ending(id); });
+  }
   void closed(ConnectionId id) override {
     tell([id](Scheduler& s) { s.on_closed(id); });
   }

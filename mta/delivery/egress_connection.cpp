@@ -11,6 +11,7 @@ EgressConnection::EgressConnection(asio::any_io_executor executor, ConnectionPla
     : executor_(executor), plan_(std::move(plan)), owner_(owner), wake_(executor) {}
 
 void EgressConnection::assign(std::vector<WorkItem> items) {
+  if (ending_) return;  // its owner hears of the end and gives them to another one
   for (WorkItem& item : items) work_.push_back(std::move(item));
   wake_.cancel();
 }
@@ -63,7 +64,11 @@ asio::awaitable<void> EgressConnection::run() {
     work_.pop_front();
     usable = co_await send(std::move(work));
   }
-  if (usable && !aborted_) co_await session_->quit();
+  ending_ = true;
+  if (usable && !aborted_) {
+    owner_.ending(plan_.id);
+    co_await session_->quit();
+  }
   owner_.closed(plan_.id);
 }
 

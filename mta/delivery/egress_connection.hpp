@@ -26,6 +26,9 @@ class EgressConnection {
     virtual void connected(ConnectionId id) = 0;
     virtual void connect_failed(ConnectionId id, SessionFailure failure) = 0;
     virtual void report(AttemptReport report) = 0;
+    /// It begins nothing more: what it was assigned and has not reported is free for others. It says QUIT next, which
+    /// may take a while, and then closed.
+    virtual void ending(ConnectionId id) = 0;
     virtual void closed(ConnectionId id) = 0;
     /// The content of a message that is not in memory: read on a worker, completed on the caller's executor.
     virtual boost::asio::awaitable<Result<std::shared_ptr<const std::string>>> read_content(queue::MessageId id) = 0;
@@ -59,6 +62,7 @@ class EgressConnection {
   bool closing_ = false;
   bool aborted_ = false;
   bool last_transaction_ = false;
+  bool ending_ = false;
   std::uint32_t delivered_ = 0;
 };
 

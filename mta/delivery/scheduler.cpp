@@ -361,7 +361,7 @@ void Scheduler::stop() {
   stopping_ = true;
   for (auto& [id, connection] : connections_) {
     if (connection.idle) ports_.close(id);
-    connection.closing = true;
+    retire(connection);
   }
 }
 

@@ -74,6 +74,7 @@ class Scheduler {
   void on_connected(ConnectionId connection);
   void on_connect_failed(ConnectionId connection, const SessionFailure& failure);
   void on_report(AttemptReport report);
+  void on_ending(ConnectionId connection);
   void on_closed(ConnectionId connection);
   void on_applied(const std::vector<AppliedAttempt>& attempts);
   void on_rescheduled(const std::vector<queue::DueEntry>& old, TimePoint due);
@@ -112,7 +113,7 @@ class Scheduler {
     Source* source = nullptr;
     bool connected = false;
     bool promised = false;  // connecting, and some of what is ready is left for it
-    bool closing = false;
+    bool closing = false;   // takes nothing more
     bool idle = false;
     std::set<ItemId> leased;
     std::uint32_t taken = 0;
@@ -156,6 +157,8 @@ class Scheduler {
   bool eligible(Site& site, const PoolReady& ready, Source& source, bool allow_open);
   void end_connecting(Connection& connection);
   void leave_idle(Connection& connection);
+  void retire(Connection& connection);
+  void return_unstarted(Connection& connection);
   Path& path(Site& site, Source& source);
   void refresh(Path& path);
   bool may_open(const Path& path, const PoolReady& ready) const;

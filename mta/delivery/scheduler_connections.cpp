@@ -115,7 +115,7 @@ Scheduler::Serving Scheduler::serving(const Site& site, const PoolOptions& pool)
       auto path = site.paths.find(name);
       if (path == site.paths.end()) continue;
       serving.connecting += path->second->connecting;
-      serving.busy += path->second->connected - path->second->idle.size();
+      serving.busy += path->second->connected - path->second->idle.size() - path->second->retired;
     }
   }
   return serving;
@@ -165,6 +165,14 @@ void Scheduler::leave_idle(Connection& connection) {
   std::erase(connection.path->idle, connection.id);
 }
 
+/// It takes nothing more; it still counts as open until it is closed.
+void Scheduler::retire(Connection& connection) {
+  if (connection.closing) return;
+  connection.closing = true;
+  leave_idle(connection);
+  if (connection.connected) ++connection.path->retired;
+}
+
 void Scheduler::open(Site& site, Path& path, Source& source) {
   ConnectionPlan plan;
   plan.id = next_connection_++;
@@ -201,6 +209,7 @@ void Scheduler::on_connected(ConnectionId id) {
   Connection& connection = found->second;
   connection.connected = true;
   ++connection.path->connected;
+  if (connection.closing) ++connection.path->retired;
   end_connecting(connection);
   Site& site = *connection.path->site;
   refill(connection);
@@ -304,7 +313,7 @@ void Scheduler::refill(Connection& connection) {
     used_up = connection.max_messages > 0 && connection.taken >= connection.max_messages;
   }
   if (used_up || unwanted) {
-    connection.closing = true;  // ends after what it holds
+    retire(connection);  // ends after what it holds
     ports_.close(connection.id);
     return;
   }
@@ -327,7 +336,7 @@ void Scheduler::on_report(AttemptReport report) {
     refill(connection);
     return;
   }
-  connection.closing = true;
+  retire(connection);
   // A host that closes after n messages has a cap, which is no failure; one that closes before the first is in trouble.
   if (report.delivered_before == 0 && !stopping_) {
     const SessionFailure& failure = *report.failure;
@@ -370,19 +379,30 @@ void Scheduler::settle(Item& item, Connection& connection, AttemptReport& report
   }
 }
 
-void Scheduler::on_closed(ConnectionId id) {
-  auto found = connections_.find(id);
-  if (found == connections_.end()) return;
-  Site& site = *found->second.path->site;
-  // What it had not begun waits at the site as before, in the order it was taken.
-  std::set<ItemId> unstarted = std::exchange(found->second.leased, {});
+/// What it had not begun waits at the site as before, in the order it was taken.
+void Scheduler::return_unstarted(Connection& connection) {
+  Site& site = *connection.path->site;
+  std::set<ItemId> unstarted = std::exchange(connection.leased, {});
   for (auto it = unstarted.rbegin(); it != unstarted.rend(); ++it) {
     --site.in_flight;
     --in_flight_;
     if (Item* item = lanes_.find(*it)) return_item(*item);
   }
-  forget(found->second);
   mark(site);
+}
+
+void Scheduler::on_ending(ConnectionId id) {
+  auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  retire(found->second);
+  return_unstarted(found->second);
+}
+
+void Scheduler::on_closed(ConnectionId id) {
+  auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  return_unstarted(found->second);
+  forget(found->second);
 }
 
 void Scheduler::forget(Connection& connection) {
@@ -390,6 +410,7 @@ void Scheduler::forget(Connection& connection) {
   end_connecting(connection);
   leave_idle(connection);
   if (connection.connected) --path.connected;
+  if (connection.connected && connection.closing) --path.retired;
   path.connections.erase(connection.id);
   --path.site->connections;
   --connection.source->connections;

@@ -70,7 +70,7 @@ class SchedulerPorts {
   virtual ~SchedulerPorts() = default;
   virtual void open(ConnectionPlan plan) = 0;                                     ///< on_connected or on_connect_failed
   virtual void assign(ConnectionId connection, std::vector<WorkItem> items) = 0;  ///< on_report for each
-  virtual void close(ConnectionId connection) = 0;                                ///< QUIT when idle; on_closed
+  virtual void close(ConnectionId connection) = 0;                                ///< when done: on_ending, on_closed
   virtual void read_lane(ReadRequest request) = 0;                                ///< on_page or on_read_failed
   virtual void load(std::vector<std::pair<ItemId, queue::MessageId>> items) = 0;  ///< on_loaded for each
   virtual void prepare(ItemId item, queue::MessagePtr message) = 0;               ///< on_prepared

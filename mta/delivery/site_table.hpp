@@ -66,6 +66,7 @@ struct Path {
   std::vector<ConnectionId> idle;
   std::size_t connecting = 0;  ///< of these, under way and waited for
   std::size_t connected = 0;
+  std::size_t retired = 0;   ///< of these, those that take nothing more
   unsigned failures = 0;     ///< in a row
   TimePoint closed_until{};  ///< backing off
 };
