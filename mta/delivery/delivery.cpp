@@ -175,6 +175,14 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
     });
   }
 
+  void close_soon(ConnectionId id) override {
+    Io& target = io_of(id);
+    on_io(target, [&target, id] {
+      auto found = target.connections.find(id);
+      if (found != target.connections.end()) found->second->finish_current();
+    });
+  }
+
   void on_worker(std::function<void()> work) {
     if (!workers.try_submit(std::move(work))) log::error("disk work dropped", {{"queued", workers.queued()}});
   }

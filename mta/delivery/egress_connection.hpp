@@ -42,7 +42,7 @@ class EgressConnection {
   void assign(std::vector<WorkItem> items);
   /// Ends after what it holds.
   void close_when_done();
-  /// Shutdown: ends after the transaction under way; work not begun is forgotten, its owner knows of it.
+  /// Ends after the transaction under way; work not begun is forgotten, its owner knows of it.
   void finish_current();
   /// Shutdown: at once if no final reply is awaited; then what is under way is reported as untouched.
   void abort();

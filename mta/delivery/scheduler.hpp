@@ -115,6 +115,8 @@ class Scheduler {
     bool promised = false;  // connecting, and some of what is ready is left for it
     bool closing = false;   // takes nothing more
     bool idle = false;
+    bool outdated = false;  // its source has another address or name by now: what it meets says nothing of the path
+    std::string source_ip;  // as receivers see it
     std::set<ItemId> leased;
     std::uint32_t taken = 0;
     std::uint32_t max_messages = 0;
@@ -170,6 +172,7 @@ class Scheduler {
   void finish(Item& item, JudgedAttempt judged, Source* source, Site* site);
   void forget(Connection& connection);
   void path_failed(Path& path, const std::string& problem);
+  void leave_source(const Source& source);
   void pull(Source& source, const std::string& reason);
   void check_pulled(TimePoint now);
   void expire_ready(TimePoint now);

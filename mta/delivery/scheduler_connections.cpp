@@ -194,6 +194,7 @@ void Scheduler::open(Site& site, Path& path, Source& source) {
   connection.path = &path;
   connection.source = &source;
   connection.max_messages = plan.max_messages;
+  if (source.public_address) connection.source_ip = source.public_address->to_string();
   connection.promised = true;
   path.connections.insert(plan.id);
   connecting_.emplace_back(clock_.now() + kSlowConnect, plan.id);
@@ -228,7 +229,9 @@ void Scheduler::on_connect_failed(ConnectionId id, const SessionFailure& failure
   Connection& connection = found->second;
   std::string problem =
       std::string(to_string(failure.stage)) + ": " + (failure.reply ? failure.reply->to_string() : failure.error);
-  if (failure.source_at_fault) {
+  if (connection.outdated) {
+    mark(*connection.path->site);
+  } else if (failure.source_at_fault) {
     pull(*connection.source, "bind failed: " + failure.error);
   } else if (!stopping_) {
     path_failed(*connection.path, problem);
@@ -338,7 +341,7 @@ void Scheduler::on_report(AttemptReport report) {
   }
   retire(connection);
   // A host that closes after n messages has a cap, which is no failure; one that closes before the first is in trouble.
-  if (report.delivered_before == 0 && !stopping_) {
+  if (report.delivered_before == 0 && !stopping_ && !connection.outdated) {
     const SessionFailure& failure = *report.failure;
     path_failed(path, std::string(to_string(failure.stage)) + ": " +
                           (failure.reply ? failure.reply->to_string() : failure.error));
@@ -359,7 +362,7 @@ void Scheduler::settle(Item& item, Connection& connection, AttemptReport& report
   AttemptContext context;
   context.site = site.name;
   context.source = connection.source->name;
-  if (connection.source->public_address) context.source_ip = connection.source->public_address->to_string();
+  context.source_ip = connection.source_ip;
   context.mx = report.target.name;
   context.mx_ip = report.target.endpoint.address().to_string();
   context.tls = report.tls;
@@ -413,8 +416,10 @@ void Scheduler::forget(Connection& connection) {
   if (connection.connected && connection.closing) --path.retired;
   path.connections.erase(connection.id);
   --path.site->connections;
+  const Source& source = *connection.source;
   --connection.source->connections;
   connections_.erase(connection.id);
+  if (source.connections == 0 && !options_->sources.contains(source.name)) sources_.erase(std::string(source.name));
 }
 
 }  // namespace danki::delivery

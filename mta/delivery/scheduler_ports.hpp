@@ -71,11 +71,13 @@ class SchedulerPorts {
   virtual void open(ConnectionPlan plan) = 0;                                     ///< on_connected or on_connect_failed
   virtual void assign(ConnectionId connection, std::vector<WorkItem> items) = 0;  ///< on_report for each
   virtual void close(ConnectionId connection) = 0;                                ///< when done: on_ending, on_closed
-  virtual void read_lane(ReadRequest request) = 0;                                ///< on_page or on_read_failed
-  virtual void load(std::vector<std::pair<ItemId, queue::MessageId>> items) = 0;  ///< on_loaded for each
-  virtual void prepare(ItemId item, queue::MessagePtr message) = 0;               ///< on_prepared
-  virtual void resolve(std::string domain) = 0;                                   ///< on_resolved
-  virtual void record(std::vector<FinishedAttempt> attempts) = 0;                 ///< on_applied with all of them
+  /// After the transaction under way: on_ending (what it had not begun is free), on_closed.
+  virtual void close_soon(ConnectionId connection) = 0;
+  virtual void read_lane(ReadRequest request) = 0;                                   ///< on_page or on_read_failed
+  virtual void load(std::vector<std::pair<ItemId, queue::MessageId>> items) = 0;     ///< on_loaded for each
+  virtual void prepare(ItemId item, queue::MessagePtr message) = 0;                  ///< on_prepared
+  virtual void resolve(std::string domain) = 0;                                      ///< on_resolved
+  virtual void record(std::vector<FinishedAttempt> attempts) = 0;                    ///< on_applied with all of them
   virtual void reschedule(std::vector<queue::DueEntry> entries, TimePoint due) = 0;  ///< on_rescheduled
   /// A due record whose message is gone: to be removed. No answer.
   virtual void discard(queue::DueEntry entry) = 0;

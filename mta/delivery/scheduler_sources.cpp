@@ -16,17 +16,39 @@ constexpr std::chrono::seconds kPulledCheckEvery{30};  // is the address back on
 void Scheduler::load_sources() {
   for (const auto& [name, options] : options_->sources) {
     Source& source = sources_[name];
+    const std::string ehlo = options.ehlo.empty() ? options_->hostname : options.ehlo;
     if (source.address != options.address) source.pulled.clear();
+    if (source.address != options.address || source.ehlo != ehlo) leave_source(source);
     source.name = name;
     source.address = options.address;
     source.public_address = options.public_address ? options.public_address : options.address;
     source.weight = options.weight;
-    source.ehlo = options.ehlo.empty() ? options_->hostname : options.ehlo;
+    source.ehlo = ehlo;
   }
   for (auto it = sources_.begin(); it != sources_.end();) {
     bool gone = !options_->sources.contains(it->first);
-    // One that still has connections is kept until they end; nothing new goes to it.
+    // One that still has connections is kept until they end.
+    if (gone) leave_source(it->second);
     it = gone && it->second.connections == 0 ? sources_.erase(it) : std::next(it);
+  }
+}
+
+/// The address or name it had is no longer ours to use: its connections end after the transaction under way, and what
+/// closed its paths is forgotten.
+void Scheduler::leave_source(const Source& source) {
+  for (const auto& [name, site] : sites_.sites()) {
+    auto path = site->paths.find(source.name);
+    if (path == site->paths.end()) continue;
+    path->second->failures = 0;
+    path->second->closed_until = TimePoint{};
+  }
+  for (auto& [id, connection] : connections_) {
+    if (connection.source != &source || connection.outdated) continue;
+    connection.outdated = true;
+    end_connecting(connection);
+    retire(connection);
+    ports_.close_soon(id);
+    mark(*connection.path->site);
   }
 }
 

@@ -15,6 +15,25 @@
 /// of its own, so a test may stop between any two.
 namespace danki::fakes {
 
+/// Sources out01, out02, ... in the pool "main", so many connections each.
+inline std::shared_ptr<delivery::Options> options_with(int sources, int connections = 4) {
+  auto options = std::make_shared<delivery::Options>();
+  options->hostname = "relay.example.com";
+  delivery::PoolOptions pool{.name = "main", .sources = {}, .standby = {}};
+  for (int i = 1; i <= sources; ++i) {
+    delivery::SourceOptions source;
+    source.name = "out" + std::to_string(100 + i).substr(1);
+    source.address = boost::asio::ip::make_address("10.0.0." + std::to_string(i));
+    options->sources[source.name] = source;
+    pool.sources.push_back(source.name);
+  }
+  options->pools["main"] = pool;
+  delivery::ShapingOptions shaping;
+  shaping.connections = {delivery::Setting<std::uint32_t>::Kind::Value, static_cast<std::uint32_t>(connections)};
+  options->shaping.push_back(shaping);
+  return options;
+}
+
 class DeliveryWorld : public delivery::SchedulerPorts {
  public:
   using Answer = std::function<std::vector<delivery::RecipientResult>(const std::string& source, const queue::Message&,
@@ -135,7 +154,7 @@ class DeliveryWorld : public delivery::SchedulerPorts {
     for (delivery::WorkItem& item : items) {
       pending.push_back([this, id, item] {
         auto plan = plans.find(id);
-        if (plan == plans.end() || (hangs && hangs(plan->second))) return;
+        if (plan == plans.end() || leaving.contains(id) || (hangs && hangs(plan->second))) return;
         delivery::AttemptReport report;
         report.connection = id;
         report.item = item.item;
@@ -163,6 +182,15 @@ class DeliveryWorld : public delivery::SchedulerPorts {
         gone(id);
         scheduler.on_closed(id);
       }
+    });
+  }
+  void close_soon(delivery::ConnectionId id) override {
+    leaving.insert(id);
+    pending.push_back([this, id] {
+      if (!plans.contains(id)) return;
+      scheduler.on_ending(id);
+      gone(id);
+      scheduler.on_closed(id);
     });
   }
   void read_lane(delivery::ReadRequest request) override {
@@ -288,6 +316,7 @@ class DeliveryWorld : public delivery::SchedulerPorts {
   std::size_t max_per_path = 0;
   std::deque<std::function<void()>> pending;
   std::map<delivery::ConnectionId, delivery::ConnectionPlan> plans;
+  std::set<delivery::ConnectionId> leaving;
   delivery::Scheduler scheduler;
 
  private:

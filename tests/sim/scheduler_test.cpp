@@ -9,25 +9,8 @@ namespace {
 
 using namespace std::chrono_literals;
 using fakes::DeliveryWorld;
+using fakes::options_with;
 using Kind = RecipientResult::Kind;
-
-std::shared_ptr<Options> options_with(int sources, int connections = 4) {
-  auto options = std::make_shared<Options>();
-  options->hostname = "relay.example.com";
-  PoolOptions pool{.name = "main", .sources = {}, .standby = {}};
-  for (int i = 1; i <= sources; ++i) {
-    SourceOptions source;
-    source.name = "out" + std::to_string(100 + i).substr(1);
-    source.address = boost::asio::ip::make_address("10.0.0." + std::to_string(i));
-    options->sources[source.name] = source;
-    pool.sources.push_back(source.name);
-  }
-  options->pools["main"] = pool;
-  ShapingOptions shaping;
-  shaping.connections = {Setting<std::uint32_t>::Kind::Value, static_cast<std::uint32_t>(connections)};
-  options->shaping.push_back(shaping);
-  return options;
-}
 
 mail::Reply reply(int code, int klass, int subject, int detail, std::string text) {
   return {code, mail::EnhancedStatus{klass, subject, detail}, std::move(text)};
@@ -245,42 +228,6 @@ TEST(Scheduler, OneClosedPathLeavesTheOthersAtWork) {
   EXPECT_EQ(world.by_source["out02"], 0);
 }
 
-TEST(Scheduler, AFailedBindPullsTheSourceAndAStandbyStepsIn) {
-  auto options = options_with(3);
-  options->pools["main"].sources = {"out01", "out02"};
-  options->pools["main"].standby = {"out03"};
-  DeliveryWorld world(options);
-  world.unbindable.insert("10.0.0.1");
-  world.connect = [&](const ConnectionPlan& plan) -> std::optional<SessionFailure> {
-    if (!plan.session.local_address || !world.unbindable.contains(plan.session.local_address->to_string()))
-      return std::nullopt;
-    return SessionFailure{.stage = Stage::Bind,
-                          .target = {},
-                          .reply = {},
-                          .error = "Cannot assign requested address",
-                          .source_at_fault = true};
-  };
-  for (int i = 0; i < 40; ++i) {
-    world.submit({"user@a.example"});
-    world.settle();
-  }
-  EXPECT_EQ(world.deliveries(), 40u);
-  EXPECT_EQ(world.by_source["out01"], 0);
-  EXPECT_GT(world.by_source["out03"], 0);
-  EXPECT_EQ(world.scheduler.sources()[0].state, "pulled");
-  EXPECT_EQ(world.count(events::Type::SourceState), 1u);
-  world.unbindable.clear();
-  world.pass(1min);
-  EXPECT_EQ(world.scheduler.sources()[0].state, "active");
-  int standby_before = world.by_source["out03"];
-  for (int i = 0; i < 40; ++i) {
-    world.submit({"user@a.example"});
-    world.settle();
-  }
-  EXPECT_EQ(world.by_source["out01"], 20);
-  EXPECT_EQ(world.by_source["out03"], standby_before);
-}
-
 TEST(Scheduler, RetriesTheRightRecipientsOfOneMessage) {
   DeliveryWorld world(options_with(1));
   world.answer = [&](const std::string&, const queue::Message& message, const std::vector<std::uint32_t>& recipients) {
@@ -388,25 +335,6 @@ TEST(Scheduler, AHostThatClosesAfterSomeMessagesHasACap) {
   world.settle();  // no time passes: no backing off
   EXPECT_EQ(world.deliveries(), 40u);
   EXPECT_TRUE(world.nobody_twice());
-}
-
-TEST(Scheduler, WhatAnEndingConnectionWasGivenGoesElsewhereAtOnce) {
-  DeliveryWorld world(options_with(1, 2));
-  world.submit({"user@a.example"});
-  world.settle();
-  ASSERT_EQ(world.plans.size(), 1u);
-  const ConnectionId idle = world.plans.begin()->first;
-  world.hangs = [&](const ConnectionPlan& plan) { return plan.id == idle; };  // it says QUIT and hears no answer
-  for (int i = 0; i < 5; ++i) world.submit({"user@a.example"}, mail::MailClass::Bulk);
-  world.scheduler.run();
-  world.scheduler.on_ending(idle);
-  world.settle();
-  EXPECT_EQ(world.deliveries(), 6u);
-  EXPECT_TRUE(world.nobody_twice());
-  EXPECT_EQ(world.max_per_path, 2u) << "it is open until it is closed";
-  world.submit({"user@a.example"});
-  world.settle();
-  EXPECT_EQ(world.deliveries(), 7u) << "it is not offered work any more";
 }
 
 TEST(Scheduler, AMessageThatAlwaysEndsTheSessionIsDeferredInTheEnd) {
