@@ -19,6 +19,16 @@ constexpr std::size_t kMaxRememberedPerTenant = 8;  // a password while it rotat
 /// For a tenant that does not exist and no other hash to imitate: mkpasswd's default method and cost.
 const std::string kDecoyHash = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$";
 
+/// Under which the failures of `client` with `name` are counted. A client has no space in it. Names come from outside:
+/// two that differ only behind this many octets share their count.
+std::string failures_key(std::string_view client, std::string_view name) {
+  constexpr std::size_t kNameBytes = 64;
+  std::string key(client);
+  key += ' ';
+  key += name.substr(0, kNameBytes);
+  return key;
+}
+
 /// True if `password` has the hash `stored`. Slow.
 bool matches(const std::string& password, const std::string& stored) {
   static thread_local auto data = std::make_unique<crypt_data>();  // 32 KiB
@@ -57,11 +67,21 @@ Authenticator::~Authenticator() {
 
 void Authenticator::check(std::shared_ptr<const Options> options, std::string client, Credentials credentials,
                           Done done) {
-  if (client_failures_.count(client, clock_.steady()) >= options->limits.auth_failures) {
-    return done({AuthVerdict::TooManyFailures, client_failures_.add(client, clock_.steady())});
-  }
+  const SteadyPoint now = clock_.steady();
+  const std::size_t limit = options->limits.auth_failures;
+  const std::string key = failures_key(client, credentials.name);
+  const std::size_t failures = name_failures_.count(key, now);
   const Digest digest = digest_of(credentials);
-  if (is_remembered(credentials.name, digest)) return done({AuthVerdict::Accepted});
+  if (failures < limit * kOverallFactor && is_remembered(credentials.name, digest, now)) {
+    return done({AuthVerdict::Accepted});
+  }
+  const bool client_is_stopped = client_failures_.count(client, now) >= limit * kOverallFactor;
+  if (client_is_stopped || failures >= limit) {
+    Duration delay = name_failures_.add(key, now);
+    // A name that is stopped already does not count against the client: it may be one tenant's old configuration.
+    if (client_is_stopped) delay = client_failures_.add(client, now);
+    return done({AuthVerdict::TooManyFailures, delay});
+  }
 
   auto job = std::make_shared<Job>(Job{std::move(options), std::move(credentials), digest, 0});
   bool is_busy = false;
@@ -96,8 +116,7 @@ Authenticator::Digest Authenticator::digest_of(const Credentials& credentials) c
   return digest;
 }
 
-bool Authenticator::is_remembered(const std::string& name, const Digest& digest) {
-  const SteadyPoint now = clock_.steady();
+bool Authenticator::is_remembered(const std::string& name, const Digest& digest, SteadyPoint now) {
   std::lock_guard lock(mutex_);
   const auto entry = remembered_.find(name);
   if (entry == remembered_.end()) return false;
@@ -141,13 +160,15 @@ void Authenticator::finish(const Job& job, bool accepted) {
     }
   }
   for (const Waiter& waiter : waiters) {
-    waiter.done(accepted ? AuthResult{AuthVerdict::Accepted} : refused(waiter.client));
+    waiter.done(accepted ? AuthResult{AuthVerdict::Accepted} : refused(waiter.client, job.credentials.name));
   }
 }
 
-AuthResult Authenticator::refused(const std::string& client) {
+AuthResult Authenticator::refused(const std::string& client, std::string_view name) {
   failed_.fetch_add(1, std::memory_order_relaxed);
-  return {AuthVerdict::Refused, client_failures_.add(client, clock_.steady())};
+  const SteadyPoint now = clock_.steady();
+  client_failures_.add(client, now);
+  return {AuthVerdict::Refused, name_failures_.add(failures_key(client, name), now)};
 }
 
 }  // namespace danki::submission

@@ -26,18 +26,25 @@ struct AuthResult {
 
 /// Checks passwords against crypt(5) hashes, which costs tens of milliseconds each by intent: on two threads of its
 /// own, with a bounded queue. Equal questions share one answer, and a success is remembered for ten minutes under a
-/// keyed hash of name and password; the key is random and never leaves the process. Thread-safe.
+/// keyed hash of name and password; the key is random and never leaves the process.
+///
+/// Failures are counted for each client and name, so that one tenant's wrong password does not stop the others behind
+/// their common address: `limits.auth_failures` of them stop that name there, before any hashing. kOverallFactor times
+/// as many under all names stop the client. A password that is remembered is taken in spite of both, until as many
+/// failures under its own name: a right one must not suffer from others, yet nobody may guess without end.
+/// Thread-safe.
 class Authenticator {
  public:
   static constexpr unsigned kThreads = 2;
   static constexpr std::size_t kMaxQueued = 64;
   static constexpr std::chrono::minutes kRememberFor{10};
+  static constexpr std::size_t kOverallFactor = 10;
 
   explicit Authenticator(const Clock& clock);
   ~Authenticator();
 
   using Done = std::function<void(AuthResult)>;
-  /// `client` is what failures are counted under. `done` is called once, on this thread or on one of the pool's; not at
+  /// `client` is the key of its failures. `done` is called once, on this thread or on one of the pool's; not at
   /// all after stop().
   void check(std::shared_ptr<const Options> options, std::string client, Credentials credentials, Done done);
   /// Drops remembered successes: the passwords may have changed.
@@ -56,14 +63,15 @@ class Authenticator {
   struct Job;
 
   Digest digest_of(const Credentials& credentials) const;
-  bool is_remembered(const std::string& name, const Digest& digest);
+  bool is_remembered(const std::string& name, const Digest& digest, SteadyPoint now);
   void run(const std::shared_ptr<Job>& job);
   void finish(const Job& job, bool accepted);
-  AuthResult refused(const std::string& client);
+  AuthResult refused(const std::string& client, std::string_view name);
 
   const Clock& clock_;
   std::array<unsigned char, 32> key_;
-  AuthFailures client_failures_;
+  AuthFailures client_failures_;  ///< under all names
+  AuthFailures name_failures_;    ///< of a client under one name
   std::atomic<std::uint64_t> failed_{0}, hashed_{0};
 
   std::mutex mutex_;

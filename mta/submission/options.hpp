@@ -63,7 +63,7 @@ struct LimitOptions {
   std::uint64_t memory_bytes =
       1ull << 30;  ///< message data being received or held in memory, all together; beyond: 452 4.3.1
   std::size_t received_lines = 50;
-  std::size_t auth_failures = 5;  ///< per client in 10 minutes before 421 4.7.0 and growing delays
+  std::size_t auth_failures = 5;  ///< of a client with one name in 10 minutes, then 421 4.7.0 after growing delays
 };
 
 /// What sessions obey: an immutable snapshot, swapped on reload; a session keeps its listener's but looks up tenants in

@@ -22,6 +22,7 @@ class AuthenticatorTest : public testing::Test {
   AuthenticatorTest() {
     auto options = std::make_shared<Options>();
     options->tenants["signup"] = TenantOptions{.name = "signup", .password_hashes = {hash_of("old"), hash_of("new")}};
+    options->tenants["shop"] = TenantOptions{.name = "shop", .password_hashes = {hash_of("shop's")}};
     options->tenants["open"] = TenantOptions{.name = "open"};
     options_ = options;
   }
@@ -87,6 +88,46 @@ TEST_F(AuthenticatorTest, StopsAClientBeforeHashing) {
   EXPECT_EQ(check("signup", "new").verdict, AuthVerdict::Accepted);
 }
 
+TEST_F(AuthenticatorTest, StopsNoOtherTenantBehindTheSameAddress) {
+  check("shop", "shop's");
+  for (int i = 0; i < 8; ++i) check("signup", "wrong");
+  EXPECT_EQ(check("signup", "wrong").verdict, AuthVerdict::TooManyFailures);
+  EXPECT_EQ(check("shop", "shop's").verdict, AuthVerdict::Accepted) << "remembered";
+  clock_.advance(9min);
+  authenticator_.forget();
+  EXPECT_EQ(check("shop", "shop's").verdict, AuthVerdict::Accepted) << "hashed";
+}
+
+TEST_F(AuthenticatorTest, TakesARememberedPasswordFromAStoppedClient) {
+  check("signup", "new");
+  for (int i = 0; i < 8; ++i) check("signup", "wrong");
+  EXPECT_EQ(check("signup", "old").verdict, AuthVerdict::TooManyFailures) << "right, but not remembered";
+  const std::uint64_t hashed = authenticator_.hashed();
+  EXPECT_EQ(check("signup", "new").verdict, AuthVerdict::Accepted);
+  // Whoever may try without end finds any password, one that costs no hash soonest.
+  for (int i = 0; i < 50; ++i) check("signup", "guess " + std::to_string(i));
+  EXPECT_EQ(check("signup", "new").verdict, AuthVerdict::TooManyFailures);
+  EXPECT_EQ(check("signup", "new", "192.0.2.2").verdict, AuthVerdict::Accepted);
+  EXPECT_EQ(authenticator_.hashed(), hashed);
+  clock_.advance(10min);
+  EXPECT_EQ(check("signup", "new").verdict, AuthVerdict::Accepted);
+}
+
+TEST_F(AuthenticatorTest, StopsAClientThatTriesManyNames) {
+  check("shop", "shop's");
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_EQ(check("name " + std::to_string(i), "wrong").verdict, AuthVerdict::Refused) << i;
+  }
+  const std::uint64_t hashed = authenticator_.hashed();
+  const AuthResult stopped = check("one more", "wrong");
+  EXPECT_EQ(stopped.verdict, AuthVerdict::TooManyFailures);
+  EXPECT_EQ(stopped.delay, AuthFailures::kMaxDelay);
+  EXPECT_EQ(check("signup", "new").verdict, AuthVerdict::TooManyFailures);
+  EXPECT_EQ(authenticator_.hashed(), hashed);
+  EXPECT_EQ(check("shop", "shop's").verdict, AuthVerdict::Accepted) << "remembered";
+  EXPECT_EQ(check("one more", "wrong", "192.0.2.2").verdict, AuthVerdict::Refused);
+}
+
 TEST_F(AuthenticatorTest, SharesOneHashAmongEqualQuestionsAndRefusesWhenBusy) {
   // Slow enough that both threads are busy while the others ask.
   auto options = std::make_shared<Options>(*options_);
@@ -110,7 +151,7 @@ TEST_F(AuthenticatorTest, SharesOneHashAmongEqualQuestionsAndRefusesWhenBusy) {
 TEST(AuthFailures, ForgetsTheLeastRecentlyUsedFirst) {
   AuthFailures failures;
   SteadyPoint now{};
-  for (std::size_t i = 0; i < AuthFailures::kMaxClients; ++i) failures.add(std::to_string(i), now);
+  for (std::size_t i = 0; i < AuthFailures::kMaxKeys; ++i) failures.add(std::to_string(i), now);
   EXPECT_EQ(failures.count("0", now), 1u);
   failures.add("one more", now);
   EXPECT_EQ(failures.count("0", now), 1u);

@@ -156,7 +156,7 @@ class ServerTest : public testing::Test {
       std::lock_guard lock(mutex_);
       return accepted_;
     };
-    if (server_) EXPECT_TRUE(eventually([&] { return known().size() >= server_->stats().messages; }));
+    EXPECT_TRUE(eventually([&] { return !server_ || known().size() >= server_->stats().messages; }));
     return known();
   }
   bool eventually(const std::function<bool()>& condition) {
@@ -262,7 +262,7 @@ TEST_F(ServerTest, StopsGuessingClients) {
   client.reply();
   client.command("EHLO client.example");
   EXPECT_EQ(client.code("AUTH PLAIN AHNpZ251cAB3cm9uZw=="), "535 5.7.8");
-  EXPECT_EQ(client.code("AUTH PLAIN AG5vYm9keQB3cm9uZw=="), "535 5.7.8");
+  EXPECT_EQ(client.code("AUTH PLAIN AHNpZ251cAB3cm9uZw=="), "535 5.7.8");
   EXPECT_EQ(client.code("AUTH PLAIN AHNpZ251cABzZWNyZXQ="), "421 4.7.0");
   EXPECT_TRUE(client.is_closed());
   RawClient other = connect("127.0.0.2");
