@@ -353,6 +353,18 @@ void check_names(Draft& draft, const toml::table& root, bool main_file) {
 
 }  // namespace
 
+std::map<std::string, std::set<std::string, std::less<>>, std::less<>> known_keys() {
+  std::map<std::string, std::set<std::string, std::less<>>, std::less<>> keys{{"", {"include"}}};
+  const toml::table empty;
+  for (const Section& section : kSections) {
+    Draft draft;
+    TableReader reader(empty, std::string(section.name), draft.problems, draft.config.warnings);
+    section.read(draft, reader);
+    keys.emplace(section.name, reader.asked());
+  }
+  return keys;
+}
+
 std::expected<Config, Problems> load(const fs::path& file) {
   Draft draft = begin(file);
   std::vector<toml::table> roots;

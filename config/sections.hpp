@@ -48,6 +48,9 @@ void read_limits(Draft& draft, TableReader& table);
 void read_events(Draft& draft, TableReader& table);
 void read_log(Draft& draft, TableReader& table);
 
+/// The keys that each kind of table may have, by the names of the tables; those before the first table under "".
+std::map<std::string, std::set<std::string, std::less<>>, std::less<>> known_keys();
+
 /// What spans tables: names that must exist, settings that only work together, defaults that depend on others.
 void check_whole(Draft& draft);
 

@@ -72,8 +72,8 @@ void TableReader::no_effect_yet(std::string_view key, std::string_view instead) 
   if (has(key)) warn(key, fmt::format("has no effect yet{}{}", instead.empty() ? "" : "; ", instead));
 }
 
-bool TableReader::has(std::string_view key) const {
-  return table_.get(key) != nullptr;
+bool TableReader::has(std::string_view key) {
+  return take(key) != nullptr;
 }
 
 const toml::node* TableReader::take(std::string_view key) {
@@ -96,7 +96,6 @@ std::string TableReader::text(std::string_view key, std::string fallback) {
 
 std::string TableReader::required_text(std::string_view key) {
   if (!has(key)) {
-    asked_.emplace(key);
     problem(key, "is missing; a string is required");
     return {};
   }
@@ -149,10 +148,7 @@ std::chrono::milliseconds TableReader::duration(std::string_view key, std::chron
 
 std::vector<std::chrono::seconds> TableReader::durations(std::string_view key,
                                                          std::vector<std::chrono::seconds> fallback) {
-  if (!has(key)) {
-    asked_.emplace(key);
-    return fallback;
-  }
+  if (!has(key)) return fallback;
   std::vector<std::chrono::seconds> found;
   std::size_t before = problems_.lines.size();
   for (const auto& [written, where] : placed_texts(key)) {

@@ -30,7 +30,8 @@ class TableReader {
   /// `path` names the table in messages: "listener", "dkim". The table outlives the reader.
   TableReader(const toml::table& table, std::string path, Problems& problems, std::vector<std::string>& warnings);
 
-  bool has(std::string_view key) const;
+  /// Asks for the key: it counts as known from then on, whether the file has it or not.
+  bool has(std::string_view key);
   /// No problem was found in this table so far: only then is it worth comparing its values.
   bool clean() const { return problems_.lines.size() == problems_before_; }
   std::string text(std::string_view key, std::string fallback);
@@ -67,6 +68,7 @@ class TableReader {
   void no_effect_yet(std::string_view key, std::string_view instead = {});
   /// Reports the keys nobody asked for.
   void finish();
+  const std::set<std::string, std::less<>>& asked() const { return asked_; }
 
  private:
   const toml::node* take(std::string_view key);

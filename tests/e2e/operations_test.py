@@ -303,6 +303,22 @@ class Check(harness.EndToEnd):
         both = relay.check(text.replace('gate = "off"', 'gate = "open"').replace("connections = 5", "connections = -5"))
         self.assertEqual(len(both.stderr.splitlines()), 2, both.stderr)  # all of them at once
 
+    def test_the_example_is_accepted(self):
+        relay = harness.Danki(self, start=False)
+        etc = relay.folder / "etc"
+        chain, tls_key = harness.certificate()
+        signing_key = harness.rsa_key()[0]
+        for name, text in {"tls/fullchain.pem": chain, "tls/key.pem": tls_key,
+                           "dkim/example.com.s2026a.pem": signing_key,
+                           "dkim/letters.example.com.s2026a.pem": signing_key}.items():
+            file = etc / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(text)
+        done = relay.check((harness.REPOSITORY / "examples/danki.toml").read_text().replace("/etc/danki", str(etc)))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout, f"{relay.folder / 'checked.toml'}: ok\n")
+
     def test_keys_without_effect_are_named(self):
         relay = harness.Danki(self, more='[reputation]\nmode = "act"\n', start=False)
         done = relay.check()
