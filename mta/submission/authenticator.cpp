@@ -53,10 +53,10 @@ struct Authenticator::Job {
   std::shared_ptr<const Options> options;
   Credentials credentials;
   Digest digest;
-  std::uint64_t generation;
 };
 
-Authenticator::Authenticator(const Clock& clock) : clock_(clock), pool_("auth", kThreads, kMaxQueued) {
+Authenticator::Authenticator(const Clock& clock, std::shared_ptr<const Options> options)
+    : clock_(clock), options_(std::move(options)), pool_("auth", kThreads, kMaxQueued) {
   if (RAND_bytes(key_.data(), static_cast<int>(key_.size())) != 1) throw std::runtime_error("no random key");
 }
 
@@ -65,8 +65,8 @@ Authenticator::~Authenticator() {
   OPENSSL_cleanse(key_.data(), key_.size());
 }
 
-void Authenticator::check(std::shared_ptr<const Options> options, std::string client, Credentials credentials,
-                          Done done) {
+void Authenticator::check(std::string client, Credentials credentials, Done done) {
+  const std::shared_ptr<const Options> options = newest_options();
   const SteadyPoint now = clock_.steady();
   const std::size_t limit = options->limits.auth_failures;
   const std::string key = failures_key(client, credentials.name);
@@ -83,13 +83,11 @@ void Authenticator::check(std::shared_ptr<const Options> options, std::string cl
     return done({AuthVerdict::TooManyFailures, delay});
   }
 
-  auto job = std::make_shared<Job>(Job{std::move(options), std::move(credentials), digest, 0});
+  auto job = std::make_shared<Job>(Job{options, std::move(credentials), digest});
   bool is_busy = false;
   {
     std::lock_guard lock(mutex_);
-    job->generation = generation_;
-    auto [entry, is_new] = in_flight_.try_emplace(digest);
-    // A check begun before a reload answers by the old passwords; only the first of equal ones is asked.
+    auto [entry, is_new] = in_flight_.try_emplace({options.get(), digest});
     if (is_new && !pool_.try_submit([this, job] { run(job); })) {
       in_flight_.erase(entry);
       is_busy = true;
@@ -100,10 +98,15 @@ void Authenticator::check(std::shared_ptr<const Options> options, std::string cl
   if (is_busy) done({AuthVerdict::Busy});
 }
 
-void Authenticator::forget() {
+void Authenticator::set_options(std::shared_ptr<const Options> options) {
   std::lock_guard lock(mutex_);
+  options_ = std::move(options);
   remembered_.clear();
-  ++generation_;
+}
+
+std::shared_ptr<const Options> Authenticator::newest_options() {
+  std::lock_guard lock(mutex_);
+  return options_;
 }
 
 Authenticator::Digest Authenticator::digest_of(const Credentials& credentials) const {
@@ -148,10 +151,10 @@ void Authenticator::finish(const Job& job, bool accepted) {
   std::vector<Waiter> waiters;
   {
     std::lock_guard lock(mutex_);
-    const auto entry = in_flight_.find(job.digest);
+    const auto entry = in_flight_.find({job.options.get(), job.digest});
     waiters.swap(entry->second);
     in_flight_.erase(entry);
-    if (accepted && job.generation == generation_) {
+    if (accepted && job.options == options_) {
       std::vector<Remembered>& known = remembered_[job.credentials.name];
       const SteadyPoint now = clock_.steady();
       std::erase_if(known, [&](const Remembered& r) { return r.until <= now || r.digest == job.digest; });

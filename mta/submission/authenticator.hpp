@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace danki::submission {
@@ -40,15 +41,16 @@ class Authenticator {
   static constexpr std::chrono::minutes kRememberFor{10};
   static constexpr std::size_t kOverallFactor = 10;
 
-  explicit Authenticator(const Clock& clock);
+  Authenticator(const Clock& clock, std::shared_ptr<const Options> options);
   ~Authenticator();
 
   using Done = std::function<void(AuthResult)>;
-  /// `client` is the key of its failures. `done` is called once, on this thread or on one of the pool's; not at
-  /// all after stop().
-  void check(std::shared_ptr<const Options> options, std::string client, Credentials credentials, Done done);
-  /// Drops remembered successes: the passwords may have changed.
-  void forget();
+  /// Judged by the newest options. `client` is the key of its failures. `done` is called once, on this thread or on one
+  /// of the pool's; not at all after stop().
+  void check(std::string client, Credentials credentials, Done done);
+  /// The passwords may have changed: drops remembered successes. A check that is under way is answered by the options
+  /// it began with, shared with no later question and not remembered.
+  void set_options(std::shared_ptr<const Options> options);
   void stop() { pool_.stop(); }
   std::uint64_t failures() const { return failed_.load(std::memory_order_relaxed); }
   /// Passwords hashed so far; shown for tests.
@@ -62,6 +64,7 @@ class Authenticator {
   };
   struct Job;
 
+  std::shared_ptr<const Options> newest_options();
   Digest digest_of(const Credentials& credentials) const;
   bool is_remembered(const std::string& name, const Digest& digest, SteadyPoint now);
   void run(const std::shared_ptr<Job>& job);
@@ -74,14 +77,14 @@ class Authenticator {
   AuthFailures name_failures_;    ///< of a client under one name
   std::atomic<std::uint64_t> failed_{0}, hashed_{0};
 
-  std::mutex mutex_;
+  std::mutex mutex_;  ///< over what follows
   struct Remembered {
     Digest digest;
     SteadyPoint until;
   };
   std::map<std::string, std::vector<Remembered>, std::less<>> remembered_;  ///< by tenant
-  std::map<Digest, std::vector<Waiter>> in_flight_;
-  std::uint64_t generation_ = 0;  ///< of the passwords
+  std::shared_ptr<const Options> options_;  // shared with sessions, and with jobs that began under older ones
+  std::map<std::pair<const Options*, Digest>, std::vector<Waiter>> in_flight_;  ///< a job keeps its options alive
 
   WorkerPool pool_;
 };

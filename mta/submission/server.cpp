@@ -94,9 +94,7 @@ struct Server::Impl {
 
   Impl(IoThreads& threads_, queue::Spool& spool, events::EventLog& events, net::Resolver& resolver, Ports& ports,
        const Clock& clock, std::shared_ptr<const Options> options_)
-      : threads(threads_),
-        options(std::move(options_)),
-        shared(spool, events, resolver, ports, clock, options->limits) {
+      : threads(threads_), options(std::move(options_)), shared(spool, events, resolver, ports, clock, options) {
     for (std::size_t i = 0; i < threads.size(); ++i) {
       workers.push_back(std::make_unique<Worker>(shared, threads.context(i), options));
     }
@@ -159,7 +157,7 @@ Result<void> Server::Impl::apply(std::shared_ptr<const Options> next) {
   bound = next_bound;
   show_addresses();
   shared.memory.set_limit(next->limits.memory_bytes);
-  shared.authenticator.forget();
+  shared.authenticator.set_options(next);
   on_each_worker([next](Worker& worker) { worker.set_options(next); });
   for (const Bound& gone : left) {
     on_each_worker([id = gone.id](Worker& worker) { worker.close_listener(id); });

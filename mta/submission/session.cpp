@@ -274,7 +274,7 @@ asio::awaitable<void> Session::look_up_domain() {
 
 asio::awaitable<void> Session::check_password() {
   expect_answer();
-  worker_.shared().authenticator.check(worker_.options(), client_, conversation_->take_credentials(),
+  worker_.shared().authenticator.check(client_, conversation_->take_credentials(),
                                        [answer = answer_, inbox = worker_.inbox()](AuthResult result) {
                                          answer->password = result;
                                          inbox->deliver(answer);

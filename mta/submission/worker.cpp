@@ -25,15 +25,15 @@ constexpr milliseconds kLongestSweep{1000}, kShortestSweep{10};
 }  // namespace
 
 SharedState::SharedState(queue::Spool& spool_, events::EventLog& events_, net::Resolver& resolver_, Ports& ports_,
-                         const Clock& clock_, const LimitOptions& limits)
+                         const Clock& clock_, const std::shared_ptr<const Options>& options)
     : spool(spool_),
       events(events_),
       resolver(resolver_),
       ports(ports_),
       clock(clock_),
-      memory(limits.memory_bytes),
+      memory(options->limits.memory_bytes),
       last_session(static_cast<std::uint64_t>(to_millis(clock_.now())) << 16),
-      authenticator(clock_),
+      authenticator(clock_, options),
       encoder(memory) {}
 
 std::string SharedState::next_session_id() {

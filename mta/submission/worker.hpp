@@ -32,7 +32,7 @@ using ReadBuffer = std::array<char, kReadBufferBytes>;
 /// What the workers share.
 struct SharedState {
   SharedState(queue::Spool& spool_, events::EventLog& events_, net::Resolver& resolver_, Ports& ports_,
-              const Clock& clock_, const LimitOptions& limits);
+              const Clock& clock_, const std::shared_ptr<const Options>& options);
   /// Unique over restarts: calendar time in the upper bits.
   std::string next_session_id();
 

@@ -24,19 +24,26 @@ class AuthenticatorTest : public testing::Test {
     options->tenants["signup"] = TenantOptions{.name = "signup", .password_hashes = {hash_of("old"), hash_of("new")}};
     options->tenants["shop"] = TenantOptions{.name = "shop", .password_hashes = {hash_of("shop's")}};
     options->tenants["open"] = TenantOptions{.name = "open"};
-    options_ = options;
+    reload(options);
   }
 
+  void reload(std::shared_ptr<const Options> options) {
+    options_ = std::move(options);
+    authenticator_.set_options(options_);
+  }
+  void ask(std::string name, std::string password, Authenticator::Done done, std::string client = "192.0.2.1") {
+    authenticator_.check(std::move(client), Credentials(std::move(name), std::move(password)), std::move(done));
+  }
   AuthResult check(std::string name, std::string password, std::string client = "192.0.2.1") {
     std::promise<AuthResult> promise;
-    authenticator_.check(options_, std::move(client), Credentials(std::move(name), std::move(password)),
-                         [&](AuthResult result) { promise.set_value(result); });
+    ask(
+        std::move(name), std::move(password), [&](AuthResult result) { promise.set_value(result); }, std::move(client));
     return promise.get_future().get();
   }
 
   fakes::FakeClock clock_;
   std::shared_ptr<const Options> options_;
-  Authenticator authenticator_{clock_};
+  Authenticator authenticator_{clock_, std::make_shared<Options>()};
 };
 
 TEST_F(AuthenticatorTest, ChecksEachHashOfATenant) {
@@ -63,11 +70,27 @@ TEST_F(AuthenticatorTest, RemembersASuccessForTenMinutesAndUntilAReload) {
   clock_.advance(1s);
   check("signup", "new");
   EXPECT_EQ(authenticator_.hashed(), 2u);
-  authenticator_.forget();
+  reload(options_);
   check("signup", "new");
   EXPECT_EQ(authenticator_.hashed(), 3u);
   // The boundary between name and password is part of what is remembered.
   EXPECT_EQ(check("signu", "pnew").verdict, AuthVerdict::Refused);
+}
+
+TEST_F(AuthenticatorTest, AnswersByTheOptionsThatAQuestionWasAskedUnder) {
+  auto slow = std::make_shared<Options>(*options_);  // so slow that a reload overtakes it
+  slow->tenants["signup"].password_hashes = {crypt("old", "$5$rounds=400000$saltsalt$")};
+  reload(slow);
+  std::promise<AuthVerdict> before_right, before_wrong;
+  ask("signup", "old", [&](AuthResult result) { before_right.set_value(result.verdict); });
+  ask("signup", "new", [&](AuthResult result) { before_wrong.set_value(result.verdict); });
+  auto next = std::make_shared<Options>(*options_);
+  next->tenants["signup"].password_hashes = {hash_of("new")};
+  reload(next);
+  EXPECT_EQ(check("signup", "new").verdict, AuthVerdict::Accepted);
+  EXPECT_EQ(before_right.get_future().get(), AuthVerdict::Accepted);
+  EXPECT_EQ(before_wrong.get_future().get(), AuthVerdict::Refused);
+  EXPECT_EQ(check("signup", "old").verdict, AuthVerdict::Refused) << "an old password is remembered";
 }
 
 TEST_F(AuthenticatorTest, StopsAClientBeforeHashing) {
@@ -94,7 +117,7 @@ TEST_F(AuthenticatorTest, StopsNoOtherTenantBehindTheSameAddress) {
   EXPECT_EQ(check("signup", "wrong").verdict, AuthVerdict::TooManyFailures);
   EXPECT_EQ(check("shop", "shop's").verdict, AuthVerdict::Accepted) << "remembered";
   clock_.advance(9min);
-  authenticator_.forget();
+  reload(options_);
   EXPECT_EQ(check("shop", "shop's").verdict, AuthVerdict::Accepted) << "hashed";
 }
 
@@ -132,15 +155,15 @@ TEST_F(AuthenticatorTest, SharesOneHashAmongEqualQuestionsAndRefusesWhenBusy) {
   // Slow enough that both threads are busy while the others ask.
   auto options = std::make_shared<Options>(*options_);
   options->tenants["signup"].password_hashes = {crypt("new", "$5$rounds=400000$saltsalt$")};
-  options_ = options;
+  reload(options);
   constexpr std::size_t kQuestions = Authenticator::kThreads + Authenticator::kMaxQueued + 20;
   std::atomic<std::size_t> busy{0}, refused{0}, accepted{0};
   const auto count = [&](AuthResult result) {
     (result.verdict == AuthVerdict::Busy ? busy : result.verdict == AuthVerdict::Accepted ? accepted : refused)++;
   };
-  for (int i = 0; i < 50; ++i) authenticator_.check(options_, "192.0.2.9", Credentials("signup", "new"), count);
+  for (int i = 0; i < 50; ++i) ask("signup", "new", count, "192.0.2.9");
   for (std::size_t i = 0; i < kQuestions; ++i) {
-    authenticator_.check(options_, "192.0.2." + std::to_string(i), Credentials("signup", std::to_string(i)), count);
+    ask("signup", std::to_string(i), count, "192.0.2." + std::to_string(i));
   }
   EXPECT_GE(busy, 20u);
   while (accepted < 50) std::this_thread::yield();
