@@ -31,10 +31,10 @@ Scheduler::~Scheduler() = default;
 void Scheduler::set_options(std::shared_ptr<const Options> options) {
   options_ = std::move(options);
   load_sources();
-  TimePoint now = clock_.now();
+  const SteadyPoint now = clock_.steady();
   for (const auto& [name, domain] : sites_.domains()) {
     sites_.set_kind(*domain, domain_kind(*options_, name));
-    domain->resolved_until = TimePoint{};  // routes may have changed
+    domain->resolved_until = SteadyPoint{};  // routes may have changed
     if (domain->ready > 0 || lanes_.has_parked(name)) resolve_if_needed(*domain);
   }
   for (const auto& [name, site] : sites_.sites()) {
@@ -62,7 +62,7 @@ void Scheduler::on_accepted(std::vector<queue::Accepted> batch) {
 void Scheduler::add_accepted(const queue::DueEntry& entry, const queue::MessagePtr& message, TimePoint now) {
   const std::string& pool = message->envelope.pool;
   if (Domain* domain = sites_.find_domain(entry.lane.domain);
-      domain && entry.due <= now && waits_on_disk(*domain, pool, now)) {
+      domain && entry.due <= now && waits_on_disk(*domain, pool, clock_.steady())) {
     lanes_.add_parked(entry, pool, message->envelope.expires_at);
     return;
   }
@@ -95,7 +95,7 @@ void Scheduler::on_loaded(ItemId id, Result<queue::MessagePtr> message) {
     }
     log::error("reading a message failed",
                {{"id", item->entry.id.to_string()}, {"error", message.error().message()}, {"action", "retry"}});
-    reload_at_.emplace(clock_.now() + kLoadRetry, id);
+    reload_at_.emplace(clock_.steady() + kLoadRetry, id);
     return;
   }
   item->message = *message;
@@ -117,7 +117,7 @@ void Scheduler::take_if_expired_or_ready(Item& item) {
     return;
   }
   if (Domain* domain = sites_.find_domain(item.entry.lane.domain);
-      domain && waits_on_disk(*domain, item.message->envelope.pool, now)) {
+      domain && waits_on_disk(*domain, item.message->envelope.pool, clock_.steady())) {
     park(item);
     return;
   }
@@ -160,7 +160,7 @@ void Scheduler::return_item(Item& item) {
 }
 
 void Scheduler::resolve_if_needed(Domain& domain) {
-  TimePoint now = clock_.now();
+  const SteadyPoint now = clock_.steady();
   if (domain.resolving || domain.retry_resolve_at > now) return;
   if (domain.site && domain.resolved_until > now) return;
   domain.resolving = true;
@@ -170,7 +170,7 @@ void Scheduler::resolve_if_needed(Domain& domain) {
 void Scheduler::on_resolved(const std::string& name, const Resolution& resolution) {
   Domain* domain = sites_.find_domain(name);
   if (!domain) return;
-  TimePoint now = clock_.now();
+  const SteadyPoint now = clock_.steady();
   domain->resolving = false;
   switch (resolution.status) {
     case Resolution::Status::Ok: {
@@ -181,7 +181,7 @@ void Scheduler::on_resolved(const std::string& name, const Resolution& resolutio
       lanes_.regroup(name, group_of(name));
       domain->resolve_failures = 0;
       domain->problem.clear();
-      domain->retry_resolve_at = TimePoint{};
+      domain->retry_resolve_at = SteadyPoint{};
       domain->resolved_until = now + std::clamp(resolution.ttl, kMinResolutionTtl, kMaxResolutionTtl);
       mark(site);
       // Its hosts may have changed, or have none that a source of the pool reaches still: then look again.
@@ -226,7 +226,7 @@ void Scheduler::refuse_domain(Domain& domain, RecipientResult::Kind kind, const 
            refuse_unsent(item->message, item->entry, kind, reply, domain.name, clock_.now(), judge_options(), random_),
            nullptr, domain.site);
   }
-  domain.resolved_until = TimePoint{};
+  domain.resolved_until = SteadyPoint{};
   // What was put back hears the same, page by page, whatever its site was before.
   sites_.unbind(domain);
   lanes_.regroup(domain.name, group_of(domain.name));
@@ -297,11 +297,11 @@ void Scheduler::expire_ready(TimePoint now) {
 }
 
 void Scheduler::run() {
-  TimePoint now = clock_.now();
+  const SteadyPoint now = clock_.steady();
   if (held_back_) resume();
   if (now >= next_sweep_) {
     next_sweep_ = now + kSweepEvery;
-    expire_ready(now);
+    expire_ready(clock_.now());
     check_pulled(now);
     park_closed(now, kSweepEvery);
     try_all_parked(now);
@@ -333,7 +333,7 @@ void Scheduler::run() {
   }
   if (!stopping_) {
     do {
-      for (ReadRequest& request : lanes_.reads_due(now)) ports_.read_lane(std::move(request));
+      for (ReadRequest& request : lanes_.reads_due(clock_.now())) ports_.read_lane(std::move(request));
     } while (make_room(now));
   }
   if (!to_load_.empty()) ports_.load(std::exchange(to_load_, {}));
@@ -345,16 +345,21 @@ void Scheduler::run() {
   if (!finished_.empty()) ports_.record(std::exchange(finished_, {}));
 }
 
+TimePoint Scheduler::calendar(SteadyPoint at) const {
+  return clock_.now() + std::chrono::ceil<Duration>(at - clock_.steady());
+}
+
 std::optional<TimePoint> Scheduler::next_wake() const {
-  TimePoint next = next_sweep_;
-  auto earlier = [&](TimePoint at) { next = std::min(next, at); };
-  if (auto lane = lanes_.next_wake(); lane && !stopping_) earlier(*lane);  // stopping, no lane is read
+  if (!dirty_.empty()) return TimePoint{};
+  SteadyPoint next = next_sweep_;
+  auto earlier = [&](SteadyPoint at) { next = std::min(next, at); };
   if (!reload_at_.empty()) earlier(reload_at_.begin()->first);
   if (!domain_wakes_.empty()) earlier(domain_wakes_.begin()->first);
   if (!site_wakes_.empty()) earlier(site_wakes_.begin()->first);
   if (!connecting_.empty()) earlier(connecting_.front().first);
-  if (!dirty_.empty()) earlier(TimePoint{});
-  return next;
+  const auto lane = lanes_.next_wake();
+  if (!lane || stopping_) return calendar(next);  // stopping, no lane is read
+  return std::min(calendar(next), *lane);
 }
 
 void Scheduler::stop() {

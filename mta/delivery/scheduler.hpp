@@ -102,8 +102,8 @@ class Scheduler {
     std::optional<boost::asio::ip::address> address, public_address;
     double weight = 1;
     std::string ehlo;
-    std::string pulled;    // reason; empty: active
-    TimePoint check_at{};  // when to try the address again
+    std::string pulled;      // reason; empty: active
+    SteadyPoint check_at{};  // when to try the address again
     std::uint64_t delivered = 0, deferred = 0, bounced = 0;
     std::size_t connections = 0;
   };
@@ -129,22 +129,24 @@ class Scheduler {
   void item_ready(Item& item, bool front);
   void resolve_if_needed(Domain& domain);
   void mark(Site& site);
+  /// For people and for next_wake(): waits are kept in steady time, which a clock that is set does not move.
+  TimePoint calendar(SteadyPoint at) const;
 
   // --- mail without an open path, and room for others: scheduler_room.cpp ---
   std::string group_of(const std::string& domain) const;
-  /// When the first path of the pool may open: `now` or before if one may already, TimePoint::max() if none ever will
+  /// When the first path of the pool may open: `now` or before if one may already, SteadyPoint::max() if none ever will
   /// as things are.
-  TimePoint opens_at(const Site& site, const std::string& pool, TimePoint now) const;
-  TimePoint opens_at(const Domain& domain, const std::string& pool, TimePoint now) const;
-  bool waits_on_disk(Domain& domain, const std::string& pool, TimePoint now);
+  SteadyPoint opens_at(const Site& site, const std::string& pool, SteadyPoint now) const;
+  SteadyPoint opens_at(const Domain& domain, const std::string& pool, SteadyPoint now) const;
+  bool waits_on_disk(Domain& domain, const std::string& pool, SteadyPoint now);
   bool reaches(const Site& site, const Source& source) const;
   void park(Item& item);
-  void park_closed(TimePoint now, std::chrono::milliseconds at_least);
-  void try_parked(LaneGroup& group, TimePoint now);
-  void try_all_parked(TimePoint now);
-  void ask_again(TimePoint now);
-  void site_answers(const Site& site, TimePoint now);
-  bool make_room(TimePoint now);
+  void park_closed(SteadyPoint now, std::chrono::milliseconds at_least);
+  void try_parked(LaneGroup& group, SteadyPoint now);
+  void try_all_parked(SteadyPoint now);
+  void ask_again(SteadyPoint now);
+  void site_answers(const Site& site, SteadyPoint now);
+  bool make_room(SteadyPoint now);
   void put_back_surplus(mail::MailClass klass);
   void dispatch(Site& site);
   void dispatch_pool(Site& site, const std::string& pool_name, PoolReady& ready);
@@ -174,7 +176,7 @@ class Scheduler {
   void path_failed(Path& path, const std::string& problem);
   void leave_source(const Source& source);
   void pull(Source& source, const std::string& reason);
-  void check_pulled(TimePoint now);
+  void check_pulled(SteadyPoint now);
   void expire_ready(TimePoint now);
   bool saturated();
   void resume();
@@ -193,19 +195,19 @@ class Scheduler {
   queue::MessageId known_{};  // the highest id announced by on_accepted or the scan
   bool scanned_ = false;
   bool stopping_ = false;
-  std::deque<std::pair<TimePoint, ConnectionId>> connecting_;  // when each is no longer waited for
+  std::deque<std::pair<SteadyPoint, ConnectionId>> connecting_;  // when each is no longer waited for
   std::vector<Site*> dirty_;
   std::vector<FinishedAttempt> finished_;
   std::vector<std::pair<ItemId, queue::MessageId>> to_load_;
-  std::set<std::pair<TimePoint, ItemId>> reload_at_;  // loads that failed
+  std::set<std::pair<SteadyPoint, ItemId>> reload_at_;  // loads that failed
   std::size_t recording_ = 0;
-  std::size_t in_flight_ = 0;                                 // leased, at all sites
-  bool held_back_ = false;                                    // mail was left waiting because of saturated()
-  std::set<std::pair<TimePoint, std::string>> site_wakes_;    // sites whose paths open again
-  std::set<std::pair<TimePoint, std::string>> domain_wakes_;  // domains to resolve again
-  TimePoint next_sweep_{};
-  std::string asked_last_;  // the domain where ask_again() ended
-  TimePoint no_room_before_{};  // nothing could be put back a moment ago
+  std::size_t in_flight_ = 0;                                   // leased, at all sites
+  bool held_back_ = false;                                      // mail was left waiting because of saturated()
+  std::set<std::pair<SteadyPoint, std::string>> site_wakes_;    // sites whose paths open again
+  std::set<std::pair<SteadyPoint, std::string>> domain_wakes_;  // domains to resolve again
+  SteadyPoint next_sweep_{};
+  std::string asked_last_;        // the domain where ask_again() ended
+  SteadyPoint no_room_before_{};  // nothing could be put back a moment ago
   SchedulerCounts counts_;
 };
 

@@ -67,7 +67,7 @@ bool Scheduler::eligible(Site& site, const PoolReady& ready, Source& source, boo
   if (!source.pulled.empty() || !options_->sources.contains(source.name)) return false;
   if (!reaches(site, source)) return false;
   Path& candidate = path(site, source);
-  if (candidate.closed_until > clock_.now()) return false;
+  if (candidate.closed_until > clock_.steady()) return false;
   return !candidate.idle.empty() || (allow_open && may_open(candidate, ready));
 }
 
@@ -197,7 +197,7 @@ void Scheduler::open(Site& site, Path& path, Source& source) {
   if (source.public_address) connection.source_ip = source.public_address->to_string();
   connection.promised = true;
   path.connections.insert(plan.id);
-  connecting_.emplace_back(clock_.now() + kSlowConnect, plan.id);
+  connecting_.emplace_back(clock_.steady() + kSlowConnect, plan.id);
   ++site.connections;
   ++path.connecting;
   ++source.connections;
@@ -240,7 +240,7 @@ void Scheduler::on_connect_failed(ConnectionId id, const SessionFailure& failure
 }
 
 void Scheduler::path_failed(Path& path, const std::string& problem) {
-  TimePoint now = clock_.now();
+  const SteadyPoint now = clock_.steady();
   path.site->last_reply = problem;
   mark(*path.site);
   if (path.closed_until > now) return;  // several connections failed in one go
@@ -254,7 +254,7 @@ void Scheduler::path_failed(Path& path, const std::string& problem) {
   site_wakes_.emplace(path.closed_until, path.site->name);
   events::Event event;
   event.type = events::Type::PathState;
-  event.at = now;
+  event.at = clock_.now();
   event.site = path.site->name;
   event.source = path.source;
   event.reason = "backing off for " + std::to_string(wait.count()) + " ms: " + problem;
@@ -311,7 +311,7 @@ void Scheduler::refill(Connection& connection) {
       const auto& standby = pool->second.standby;
       bool serves = std::find(sources.begin(), sources.end(), path.source) != sources.end() ||
                     std::find(standby.begin(), standby.end(), path.source) != standby.end();
-      if (serves && path.closed_until <= clock_.now()) lease(connection, name);
+      if (serves && path.closed_until <= clock_.steady()) lease(connection, name);
     }
     used_up = connection.max_messages > 0 && connection.taken >= connection.max_messages;
   }
@@ -372,13 +372,13 @@ void Scheduler::settle(Item& item, Connection& connection, AttemptReport& report
       judge(item.message, item.entry, report.results, context, clock_.now(), judge_options(), random_);
   if (judged.delivered > 0) {
     connection.path->failures = 0;
-    connection.path->closed_until = TimePoint{};
+    connection.path->closed_until = SteadyPoint{};
   }
   if (judged.outcome.changes.empty()) {
     return_item(item);
   } else {
     finish(item, std::move(judged), connection.source, &site);
-    site_answers(site, clock_.now());
+    site_answers(site, clock_.steady());
   }
 }
 

@@ -27,9 +27,9 @@ bool Scheduler::reaches(const Site& site, const Source& source) const {
                      [&](const HostTarget& t) { return t.endpoint.address().is_v4() == v4; });
 }
 
-TimePoint Scheduler::opens_at(const Site& site, const std::string& pool_name, TimePoint now) const {
+SteadyPoint Scheduler::opens_at(const Site& site, const std::string& pool_name, SteadyPoint now) const {
   auto pool = options_->pools.find(pool_name);
-  TimePoint earliest = TimePoint::max();
+  SteadyPoint earliest = SteadyPoint::max();
   if (pool == options_->pools.end()) return earliest;
   std::size_t missing = 0;
   auto consider = [&](const std::string& name) {
@@ -50,18 +50,18 @@ TimePoint Scheduler::opens_at(const Site& site, const std::string& pool_name, Ti
   return earliest;
 }
 
-TimePoint Scheduler::opens_at(const Domain& domain, const std::string& pool, TimePoint now) const {
+SteadyPoint Scheduler::opens_at(const Domain& domain, const std::string& pool, SteadyPoint now) const {
   return domain.site ? opens_at(*domain.site, pool, now) : domain.retry_resolve_at;
 }
 
 /// True for mail that would only wait in memory. Has the domain asked for again when its time has come, as mail that is
 /// taken in would.
-bool Scheduler::waits_on_disk(Domain& domain, const std::string& pool, TimePoint now) {
-  const TimePoint opens = opens_at(domain, pool, now);
+bool Scheduler::waits_on_disk(Domain& domain, const std::string& pool, SteadyPoint now) {
+  const SteadyPoint opens = opens_at(domain, pool, now);
   if (opens <= now + kSweepEvery) return false;
   resolve_if_needed(domain);
   // No time is known when it opens: it depends on what DNS says next.
-  if (opens == TimePoint::max() && domain.site) domain_wakes_.emplace(domain.resolved_until, domain.name);
+  if (opens == SteadyPoint::max() && domain.site) domain_wakes_.emplace(domain.resolved_until, domain.name);
   return true;
 }
 
@@ -70,7 +70,7 @@ void Scheduler::park(Item& item) {
 }
 
 /// Puts back what is ready where nothing opens for `at_least` so long.
-void Scheduler::park_closed(TimePoint now, std::chrono::milliseconds at_least) {
+void Scheduler::park_closed(SteadyPoint now, std::chrono::milliseconds at_least) {
   // What ended a session before stays: only in memory it is known how often.
   auto stays = [](const Item& item) { return item.untouched_returns > 0; };
   for (const auto& [name, site] : sites_.sites()) {
@@ -88,7 +88,7 @@ void Scheduler::park_closed(TimePoint now, std::chrono::milliseconds at_least) {
 }
 
 /// Lets a few parked messages try a path that may open again; the others follow when the site answers.
-void Scheduler::try_parked(LaneGroup& group, TimePoint now) {
+void Scheduler::try_parked(LaneGroup& group, SteadyPoint now) {
   if (group.parked_lanes == 0) return;
   if (group.name.front() == kUnresolved) {
     Domain* domain = sites_.find_domain(group.name.substr(1));
@@ -119,13 +119,13 @@ void Scheduler::try_parked(LaneGroup& group, TimePoint now) {
   if (ready.ready[0] + ready.ready[1] + at_work.connecting + at_work.busy == 0) lanes_.probe(group);
 }
 
-void Scheduler::try_all_parked(TimePoint now) {
+void Scheduler::try_all_parked(SteadyPoint now) {
   for (LaneGroup* group : lanes_.parked_groups()) try_parked(*group, now);
 }
 
 /// Mail that waits has its MX looked up again when the answer is too old: the domain may have moved away from the hosts
 /// that keep it waiting. A few at a time, so that a large site in trouble is no burst of questions.
-void Scheduler::ask_again(TimePoint now) {
+void Scheduler::ask_again(SteadyPoint now) {
   const auto& domains = sites_.domains();
   auto next = domains.upper_bound(asked_last_);
   std::size_t asked = 0;
@@ -141,7 +141,7 @@ void Scheduler::ask_again(TimePoint now) {
 }
 
 /// A message heard its reply: what was parked for an open pool of this site follows.
-void Scheduler::site_answers(const Site& site, TimePoint now) {
+void Scheduler::site_answers(const Site& site, SteadyPoint now) {
   if (lanes_.parked_lanes() == 0) return;
   LaneGroup* group = lanes_.find_group(site.name);
   if (!group) return;
@@ -154,7 +154,7 @@ void Scheduler::site_answers(const Site& site, TimePoint now) {
 
 /// The table is full and a site with less than its share is kept out: who has more gives it up. Bulk goes first, and
 /// transactional mail is put back for transactional mail only. True if there is room now.
-bool Scheduler::make_room(TimePoint now) {
+bool Scheduler::make_room(SteadyPoint now) {
   if (now < no_room_before_) return false;
   const auto klass = lanes_.crowded_out();
   if (!klass) return false;

@@ -40,7 +40,7 @@ void Scheduler::leave_source(const Source& source) {
     auto path = site->paths.find(source.name);
     if (path == site->paths.end()) continue;
     path->second->failures = 0;
-    path->second->closed_until = TimePoint{};
+    path->second->closed_until = SteadyPoint{};
   }
   for (auto& [id, connection] : connections_) {
     if (connection.source != &source || connection.outdated) continue;
@@ -55,7 +55,7 @@ void Scheduler::leave_source(const Source& source) {
 void Scheduler::pull(Source& source, const std::string& reason) {
   if (!source.pulled.empty()) return;
   source.pulled = reason;
-  source.check_at = clock_.now() + kPulledCheckEvery;
+  source.check_at = clock_.steady() + kPulledCheckEvery;
   log::warn("source bind failed", {{"source", source.name},
                                    {"address", source.address ? source.address->to_string() : "any"},
                                    {"error", reason},
@@ -76,7 +76,7 @@ void Scheduler::pull(Source& source, const std::string& reason) {
   }
 }
 
-void Scheduler::check_pulled(TimePoint now) {
+void Scheduler::check_pulled(SteadyPoint now) {
   for (auto& [name, source] : sources_) {
     if (source.pulled.empty() || source.check_at > now) continue;
     if (source.address && !ports_.can_bind(*source.address)) {
@@ -86,7 +86,7 @@ void Scheduler::check_pulled(TimePoint now) {
     source.pulled.clear();
     events::Event event;
     event.type = events::Type::SourceState;
-    event.at = now;
+    event.at = clock_.now();
     event.source = name;
     event.reason = "active: the address can be bound again";
     ports_.event(std::move(event));

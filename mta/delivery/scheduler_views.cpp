@@ -38,7 +38,7 @@ std::string Scheduler::site_of(const std::string& domain) const {
 }
 
 std::vector<SiteSummary> Scheduler::sites() const {
-  TimePoint now = clock_.now();
+  const SteadyPoint now = clock_.steady();
   std::map<std::string, SiteSummary> by_name;
   auto summary = [&](const std::string& name) -> SiteSummary& {
     SiteSummary& found = by_name[name];
@@ -61,8 +61,9 @@ std::vector<SiteSummary> Scheduler::sites() const {
     if (domain->site || (domain->ready == 0 && !lanes_.has_parked(name))) continue;
     SiteSummary& line = summary(name);
     line.ready += domain->ready;
-    line.state = domain->problem.empty() ? "looking up MX"
-                                         : domain->problem + ", again at " + to_rfc3339(domain->retry_resolve_at);
+    line.state = domain->problem.empty()
+                     ? "looking up MX"
+                     : domain->problem + ", again at " + to_rfc3339(calendar(domain->retry_resolve_at));
   }
   for (const auto& [name, site] : sites_.sites()) {
     if (by_name.find(name) == by_name.end() && site->connections == 0) continue;
@@ -73,12 +74,12 @@ std::vector<SiteSummary> Scheduler::sites() const {
     line.last_reply = site->last_reply;
     line.state = "ok";
     bool any_open = site->paths.empty();
-    TimePoint opens = TimePoint::max();
+    SteadyPoint opens = SteadyPoint::max();
     for (const auto& [source, path] : site->paths) {
       if (path->closed_until <= now) any_open = true;
       opens = std::min(opens, path->closed_until);
     }
-    if (!any_open) line.state = "backing off until " + to_rfc3339(opens);
+    if (!any_open) line.state = "backing off until " + to_rfc3339(calendar(opens));
   }
   std::vector<SiteSummary> lines;
   for (auto& [name, line] : by_name) {
@@ -99,16 +100,16 @@ std::vector<queue::LaneKey> Scheduler::retry(const EntrySelector& selector) {
     if (!selector.site.empty() && site != selector.site && lane->key.domain != selector.site) continue;
     keys.push_back(lane->key);
     if (Domain* domain = sites_.find_domain(lane->key.domain)) {
-      domain->retry_resolve_at = TimePoint{};
+      domain->retry_resolve_at = SteadyPoint{};
       if (domain->ready > 0 || lane->parked) resolve_if_needed(*domain);
     }
     if (!site.empty()) touched.insert(site);
   }
   for (const std::string& name : touched) {
     Site* site = sites_.find_site(name);
-    for (auto& [source, path] : site->paths) path->closed_until = TimePoint{};
+    for (auto& [source, path] : site->paths) path->closed_until = SteadyPoint{};
     mark(*site);
-    if (LaneGroup* group = lanes_.find_group(name)) try_parked(*group, clock_.now());
+    if (LaneGroup* group = lanes_.find_group(name)) try_parked(*group, clock_.steady());
   }
   return keys;
 }

@@ -217,7 +217,7 @@ std::vector<Item*> SiteTable::drain(Domain& domain, const Stays& stays) {
   return drained;
 }
 
-void SiteTable::sweep(TimePoint now, const std::function<bool(const std::string& domain)>& in_use) {
+void SiteTable::sweep(SteadyPoint now, const std::function<bool(const std::string& domain)>& in_use) {
   for (auto it = domains_.begin(); it != domains_.end();) {
     Domain& domain = *it->second;
     if (domain.ready == 0 && !domain.resolving && domain.resolved_until < now && domain.retry_resolve_at < now &&

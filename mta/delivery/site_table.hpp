@@ -44,8 +44,8 @@ struct Domain {
   std::string name;
   Site* site = nullptr;  ///< null until resolved
   bool resolving = false;
-  TimePoint resolved_until{};    ///< ask again after
-  TimePoint retry_resolve_at{};  ///< after a temporary failure
+  SteadyPoint resolved_until{};    ///< ask again after
+  SteadyPoint retry_resolve_at{};  ///< after a temporary failure
   unsigned resolve_failures = 0;
   std::string kind;                                                        ///< domain_kind() of the options in force
   std::string problem;                                                     ///< last temporary failure, for people
@@ -66,9 +66,9 @@ struct Path {
   std::vector<ConnectionId> idle;
   std::size_t connecting = 0;  ///< of these, under way and waited for
   std::size_t connected = 0;
-  std::size_t retired = 0;   ///< of these, those that take nothing more
-  unsigned failures = 0;     ///< in a row
-  TimePoint closed_until{};  ///< backing off
+  std::size_t retired = 0;     ///< of these, those that take nothing more
+  unsigned failures = 0;       ///< in a row
+  SteadyPoint closed_until{};  ///< backing off
 };
 
 struct Site {
@@ -117,7 +117,7 @@ class SiteTable {
   std::vector<Item*> drain(Site& site, const std::string& pool, const Stays& stays);
   std::vector<Item*> drain(Domain& domain, const Stays& stays);
   /// Forgets domains and sites without mail and connections; not domains that are `in_use`.
-  void sweep(TimePoint now, const std::function<bool(const std::string& domain)>& in_use = {});
+  void sweep(SteadyPoint now, const std::function<bool(const std::string& domain)>& in_use = {});
 
   const std::map<std::string, std::unique_ptr<Domain>>& domains() const { return domains_; }
   const std::map<std::string, std::unique_ptr<Site>>& sites() const { return sites_; }

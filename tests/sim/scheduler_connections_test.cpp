@@ -29,5 +29,32 @@ TEST(SchedulerConnections, WhatAnEndingConnectionWasGivenGoesElsewhereAtOnce) {
   EXPECT_EQ(world.deliveries(), 7u) << "it is not offered work any more";
 }
 
+TEST(SchedulerConnections, AClockThatIsSetDelaysNoPathAndHurriesNone) {
+  for (const auto jump : {-1h, 1h}) {
+    for (const bool dns : {false, true}) {
+      SCOPED_TRACE((jump < 0h ? "back" : "forward") + std::string(dns ? ", DNS" : ", path"));
+      DeliveryWorld world(options_with(1));
+      bool up = false;
+      world.resolution = [&, found = world.resolution](const std::string& domain) {
+        Resolution none;
+        none.error = "SERVFAIL";
+        return up || !dns ? found(domain) : none;
+      };
+      world.connect = [&](const ConnectionPlan&) -> std::optional<SessionFailure> {
+        if (up) return std::nullopt;
+        return SessionFailure{.stage = Stage::Connect, .target = {}, .reply = {}, .error = "refused"};
+      };
+      world.submit({"user@a.example"});
+      world.settle();
+      up = true;
+      world.clock.set_calendar(world.clock.now() + jump);
+      world.pass(4s);
+      EXPECT_EQ(world.deliveries(), 0u);
+      world.pass(2s);
+      EXPECT_EQ(world.deliveries(), 1u);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace danki::delivery
