@@ -16,8 +16,8 @@ namespace {
 
 constexpr std::size_t kMaxRememberedPerTenant = 8;  // a password while it rotates is two
 
-/// For a tenant that does not exist and no other hash to imitate: mkpasswd's default method and cost.
-const std::string kDecoyHash = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$";
+/// Where no tenant has a password to imitate: mkpasswd's default method and cost.
+const std::vector<std::string> kDecoyHashes{"$y$j9T$F5Jx5fExrKuPp53xLKQ..1$"};
 
 /// Under which the failures of `client` with `name` are counted. A client has no space in it. Names come from outside:
 /// two that differ only behind this many octets share their count.
@@ -37,14 +37,6 @@ bool matches(const std::string& password, const std::string& stored) {
                      CRYPTO_memcmp(hash, stored.data(), stored.size()) == 0;
   OPENSSL_cleanse(data.get(), sizeof(crypt_data));
   return equal;
-}
-
-/// A hash that costs what a real one costs, so that time does not tell which tenants exist.
-std::string decoy(const Options& options) {
-  for (const auto& [name, tenant] : options.tenants) {
-    if (!tenant.password_hashes.empty()) return tenant.password_hashes.front();
-  }
-  return kDecoyHash;
 }
 
 }  // namespace
@@ -111,11 +103,16 @@ std::shared_ptr<const Options> Authenticator::newest_options() {
 
 Authenticator::Digest Authenticator::digest_of(const Credentials& credentials) const {
   std::string text = std::to_string(credentials.name.size()) + ':' + credentials.name + credentials.password;
+  const Digest digest = keyed_hash(text);
+  wipe(text);
+  return digest;
+}
+
+Authenticator::Digest Authenticator::keyed_hash(std::string_view text) const {
   Digest digest{};
   unsigned length = 0;
   HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()), reinterpret_cast<const unsigned char*>(text.data()),
        text.size(), digest.data(), &length);
-  wipe(text);
   return digest;
 }
 
@@ -131,20 +128,32 @@ bool Authenticator::is_remembered(const std::string& name, const Digest& digest,
   return found;
 }
 
+/// Time must not tell which tenants exist: a name without a password costs what one of those with passwords costs, and
+/// always the same one's. All its hashes are computed, whichever fits.
 void Authenticator::run(const std::shared_ptr<Job>& job) {
   const auto tenant = job->options->tenants.find(job->credentials.name);
   const bool exists = tenant != job->options->tenants.end() && !tenant->second.password_hashes.empty();
-  bool accepted = false;
-  if (exists) {
-    for (const std::string& hash : tenant->second.password_hashes) {
-      accepted = matches(job->credentials.password, hash);
-      if (accepted) break;
-    }
-  } else {
-    matches(job->credentials.password, decoy(*job->options));
+  const std::vector<std::string>& hashes =
+      exists ? tenant->second.password_hashes : imitated(*job->options, job->credentials.name);
+  bool fits = false;
+  for (const std::string& hash : hashes) {
+    fits |= matches(job->credentials.password, hash);
+    hashed_.fetch_add(1, std::memory_order_relaxed);
   }
-  hashed_.fetch_add(1, std::memory_order_relaxed);
-  finish(*job, accepted);
+  finish(*job, exists && fits);
+}
+
+/// The hashes of a tenant chosen by the name and our key.
+const std::vector<std::string>& Authenticator::imitated(const Options& options, std::string_view name) const {
+  std::vector<const TenantOptions*> candidates;
+  for (const auto& [ignored, tenant] : options.tenants) {
+    if (!tenant.password_hashes.empty()) candidates.push_back(&tenant);
+  }
+  if (candidates.empty()) return kDecoyHashes;
+  const Digest digest = keyed_hash(name);
+  std::uint64_t number = 0;
+  std::memcpy(&number, digest.data(), sizeof number);
+  return candidates[number % candidates.size()]->password_hashes;
 }
 
 void Authenticator::finish(const Job& job, bool accepted) {

@@ -53,7 +53,7 @@ class Authenticator {
   void set_options(std::shared_ptr<const Options> options);
   void stop() { pool_.stop(); }
   std::uint64_t failures() const { return failed_.load(std::memory_order_relaxed); }
-  /// Passwords hashed so far; shown for tests.
+  /// Hashes computed so far; shown for tests.
   std::uint64_t hashed() const { return hashed_.load(std::memory_order_relaxed); }
 
  private:
@@ -66,6 +66,8 @@ class Authenticator {
 
   std::shared_ptr<const Options> newest_options();
   Digest digest_of(const Credentials& credentials) const;
+  Digest keyed_hash(std::string_view text) const;
+  const std::vector<std::string>& imitated(const Options& options, std::string_view name) const;
   bool is_remembered(const std::string& name, const Digest& digest, SteadyPoint now);
   void run(const std::shared_ptr<Job>& job);
   void finish(const Job& job, bool accepted);

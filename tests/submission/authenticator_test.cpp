@@ -3,6 +3,7 @@
 #include "tests/fakes/clock.hpp"
 
 #include <future>
+#include <map>
 
 #include <crypt.h>
 #include <gtest/gtest.h>
@@ -55,24 +56,54 @@ TEST_F(AuthenticatorTest, ChecksEachHashOfATenant) {
   EXPECT_EQ(authenticator_.failures(), 3u);
 }
 
-TEST_F(AuthenticatorTest, HashesForUnknownTenantsToo) {
-  check("nobody", "x");
-  EXPECT_EQ(authenticator_.hashed(), 1u);
+TEST_F(AuthenticatorTest, SpendsOnUnknownNamesWhatItSpendsOnKnownOnes) {
+  int asked = 0;
+  const auto hashes = [&](const std::string& name, const std::string& password) {
+    const std::uint64_t before = authenticator_.hashed();
+    check(name, password, "192.0.2." + std::to_string(++asked));
+    return authenticator_.hashed() - before;
+  };
+  EXPECT_EQ(hashes("signup", "wrong"), 2u);
+  EXPECT_EQ(hashes("signup", "old"), 2u) << "which of them fits is nobody's business";
+  EXPECT_EQ(hashes("shop", "wrong"), 1u);
+  std::map<std::uint64_t, int> names_by_cost;
+  for (int i = 0; i < 64; ++i) {
+    const std::string name = i == 0 ? "open" : "nobody " + std::to_string(i);
+    const std::uint64_t cost = hashes(name, "wrong");
+    EXPECT_EQ(hashes(name, "shop's"), cost) << name;
+    ++names_by_cost[cost];
+  }
+  EXPECT_EQ(names_by_cost.size(), 2u);
+  EXPECT_GT(names_by_cost[1], 0);
+  EXPECT_GT(names_by_cost[2], 0);
+
+  auto none = std::make_shared<Options>(*options_);
+  none->tenants.clear();
+  reload(none);
+  EXPECT_EQ(hashes("nobody", "wrong"), 1u);
+}
+
+TEST_F(AuthenticatorTest, NeverAcceptsAPasswordUnderAnotherName) {
+  for (int i = 0; i < 32; ++i) {
+    EXPECT_EQ(check("nobody " + std::to_string(i), "shop's").verdict, AuthVerdict::Refused);
+    EXPECT_EQ(check("nobody " + std::to_string(i), "new", "192.0.2.2").verdict, AuthVerdict::Refused);
+  }
+  EXPECT_EQ(check("open", "shop's", "192.0.2.3").verdict, AuthVerdict::Refused);
 }
 
 TEST_F(AuthenticatorTest, RemembersASuccessForTenMinutesAndUntilAReload) {
   check("signup", "new");
   check("signup", "new");
-  EXPECT_EQ(authenticator_.hashed(), 1u);
+  EXPECT_EQ(authenticator_.hashed(), 2u);
   clock_.advance(9min + 59s);
   check("signup", "new");
-  EXPECT_EQ(authenticator_.hashed(), 1u);
+  EXPECT_EQ(authenticator_.hashed(), 2u);
   clock_.advance(1s);
   check("signup", "new");
-  EXPECT_EQ(authenticator_.hashed(), 2u);
+  EXPECT_EQ(authenticator_.hashed(), 4u);
   reload(options_);
   check("signup", "new");
-  EXPECT_EQ(authenticator_.hashed(), 3u);
+  EXPECT_EQ(authenticator_.hashed(), 6u);
   // The boundary between name and password is part of what is remembered.
   EXPECT_EQ(check("signu", "pnew").verdict, AuthVerdict::Refused);
 }
@@ -101,11 +132,11 @@ TEST_F(AuthenticatorTest, StopsAClientBeforeHashing) {
     EXPECT_GT(result.delay, last);
     last = result.delay;
   }
-  EXPECT_EQ(authenticator_.hashed(), 5u);
+  EXPECT_EQ(authenticator_.hashed(), 10u);
   const AuthResult stopped = check("signup", "new");
   EXPECT_EQ(stopped.verdict, AuthVerdict::TooManyFailures);
   EXPECT_GT(stopped.delay, last);
-  EXPECT_EQ(authenticator_.hashed(), 5u);
+  EXPECT_EQ(authenticator_.hashed(), 10u);
   EXPECT_EQ(check("signup", "new", "192.0.2.2").verdict, AuthVerdict::Accepted);
   clock_.advance(10min);
   EXPECT_EQ(check("signup", "new").verdict, AuthVerdict::Accepted);
