@@ -39,7 +39,7 @@ Transaction::~Transaction() {
 
 std::optional<Answer> Transaction::refuse(const mail::Recipient& recipient) const {
   if (tenant_ == nullptr) return Answer{550, "5.7.1", "relaying is for tenants only"};
-  if (recipients() >= std::max<std::size_t>(100, options_->limits.recipients)) {
+  if (named_ >= std::max<std::size_t>(100, options_->limits.recipients)) {
     return Answer{452, "4.5.3", "too many recipients in one transaction"};
   }
   if (std::string why = surroundings_.refuse_recipient(tenant_->name, recipient.address); !why.empty()) {
@@ -49,12 +49,19 @@ std::optional<Answer> Transaction::refuse(const mail::Recipient& recipient) cons
 }
 
 std::optional<Answer> Transaction::add(mail::Recipient recipient) {
+  std::string address = recipient.address.to_string();
+  if (addresses_.contains(address)) {
+    ++named_;
+    return std::nullopt;
+  }
   if (const auto wait = surroundings_.take_recipient(*tenant_)) {
     return Answer{451, "4.7.1",
                   fmt::format("{} sends at its rate limit, room again at {}", tenant_->name,
                               to_rfc3339(surroundings_.now() + *wait))};
   }
   ++taken_;
+  ++named_;
+  addresses_.insert(std::move(address));
   envelope_.recipients.push_back(std::move(recipient));
   return std::nullopt;
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 
 namespace danki::submission {
 
@@ -39,7 +40,8 @@ class Transaction {
   const mail::Address& first_recipient() const { return envelope_.recipients.front().address; }
   /// What speaks against this recipient before its domain is looked up.
   std::optional<Answer> refuse(const mail::Recipient& recipient) const;
-  /// Adds it, if the tenant's rate allows.
+  /// Adds it, if the tenant's rate allows. One named before (local parts compared with case, domains without) gets no
+  /// second copy and keeps the parameters it was first named with; it hears 250 again.
   std::optional<Answer> add(mail::Recipient recipient);
 
   /// The content is about to come. `trace` is needed during the call.
@@ -68,6 +70,8 @@ class Transaction {
   std::shared_ptr<const Options> options_;  // shared with everybody who began under it
   const TenantOptions* tenant_;             ///< in options_
   mail::Envelope envelope_;
+  std::unordered_set<std::string> addresses_;  ///< of its recipients
+  std::size_t named_ = 0;                      ///< recipients accepted, those named again too
   std::uint64_t announced_bytes_;
   std::optional<ContentReader> reader_;
   std::size_t head_bytes_ = 0;  ///< of our Received field

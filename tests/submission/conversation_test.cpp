@@ -301,6 +301,41 @@ TEST_F(ConversationTest, LimitsRecipientsButNeverBelowAHundred) {  // RFC 5321 s
   EXPECT_FALSE(talk.closed);
 }
 
+TEST_F(ConversationTest, SendsOneCopyToARecipientNamedSeveralTimes) {
+  surroundings_.recipients_left = 3;
+  Talk talk = authenticated();
+  talk.line("MAIL FROM:<a@example.com>");
+  for (const char* path : {"<b@other.example> NOTIFY=FAILURE ORCPT=rfc822;c@other.example", "<B@other.example>",
+                           "<b@sub.other.example>", "<b@other.example> NOTIFY=NEVER", "<b@OTHER.example>"}) {
+    EXPECT_EQ(talk.code(std::string("RCPT TO:") + path), "250 2.1.5") << path;
+  }
+  EXPECT_EQ(surroundings_.recipients_left, 0u);
+  EXPECT_EQ(talk.code("RCPT TO:<c@other.example>"), "451 4.7.1");
+  surroundings_.recipients_left = 1;
+  EXPECT_EQ(talk.code("RCPT TO:<c@other.example>"), "250 2.1.5") << "refused by the rate is not named before";
+  talk.line("DATA");
+  talk.send(kMessage + ".\r\n");
+  ASSERT_EQ(talk.messages.size(), 1u);
+  const auto& recipients = talk.messages.front().envelope.recipients;
+  ASSERT_EQ(recipients.size(), 4u);
+  EXPECT_EQ(recipients[0].address.to_string(), "b@other.example");
+  EXPECT_EQ(recipients[0].notify, mail::kNotifyFailure);
+  EXPECT_EQ(recipients[0].orcpt, "rfc822;c@other.example");
+  EXPECT_EQ(recipients[1].address.to_string(), "B@other.example");
+  EXPECT_EQ(recipients[2].address.to_string(), "b@sub.other.example");
+  EXPECT_EQ(recipients[3].address.to_string(), "c@other.example");
+
+  Talk next = authenticated();
+  surroundings_.recipients_left = 2;
+  for (int i = 0; i < 2; ++i) {  // each transaction for itself
+    next.line("MAIL FROM:<a@example.com>");
+    next.line("RCPT TO:<b@other.example>");
+    EXPECT_EQ(next.line("DATA").substr(0, 3), "354");
+    next.send(kMessage + ".\r\n");
+    EXPECT_EQ(next.messages.back().envelope.recipients.size(), 1u);
+  }
+}
+
 TEST_F(ConversationTest, EndsASessionThatHearsNoAndGoesOnWithoutEnd) {
   surroundings_.change_options([](Options& o) { o.limits.recipients = 100; });
   const auto codes = [](Talk& talk, int count) {
