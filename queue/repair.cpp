@@ -2,9 +2,12 @@
 
 #include "queue/batch_builder.hpp"
 #include "queue/blob_salvage.hpp"
+#include "queue/database_swap.hpp"
 #include "queue/directory_lock.hpp"
+#include "queue/errc.hpp"
 #include "queue/ledger.hpp"
 #include "queue/reader.hpp"
+#include "queue/repair_copy.hpp"
 #include "queue/store.hpp"
 #include "queue/table_source.hpp"
 
@@ -137,83 +140,104 @@ class Sweep {
   MessageId highest_id_;
 };
 
-Result<void> sweep(const SpoolOptions& options, RepairReport& report) {
-  auto store = Store::open_damaged(options);
-  if (!store) return std::unexpected(store.error());
-  return Sweep(**store, report).run();
-}
+/// From an empty working directory to the database that takes the damaged one's place. That one is only read: wherever
+/// this ends early, it is as it was.
+class Repair {
+ public:
+  Repair(const SpoolOptions& options, rocksdb::Env& env)
+      : options_(options), env_(env), old_(database_path(options)), work_(repair_work_path(options.directory)) {}
 
-/// Tables and blob files never change, so a second name is as good as a copy; the others are copied.
-Result<std::filesystem::path> keep_what_is_there(const SpoolOptions& options) {
-  std::filesystem::path kept;
-  for (int number = 1; kept.empty() || std::filesystem::exists(kept); ++number)
-    kept = options.directory / fmt::format("db.before-repair-{}", number);
-  std::error_code problem;
-  std::filesystem::create_directories(kept, problem);
-  for (const auto& entry : std::filesystem::directory_iterator(database_path(options), problem)) {
-    const auto extension = entry.path().extension();
-    if (extension == ".sst" || extension == ".blob")
-      std::filesystem::create_hard_link(entry.path(), kept / entry.path().filename(), problem);
-    else
-      std::filesystem::copy_file(entry.path(), kept / entry.path().filename(), problem);
-    if (problem) break;
+  Result<RepairReport> run() {
+    auto made = make();
+    if (!made) return std::unexpected(made.error());
+    if (auto adopted = adopt_owner_and_mode(old_, work_); !adopted) return std::unexpected(adopted.error());
+    const auto before = replace_database(env_, options_.directory, *made);
+    if (!before) return std::unexpected(before.error());
+    report_.steps.push_back(fmt::format("what was there before is in {}", before->string()));
+    report_.steps.push_back(
+        fmt::format("{} messages are whole, {} bodies were lost, {} due records made anew, {} records removed",
+                    report_.messages, report_.lost_bodies, report_.restored_due, report_.removed_records));
+    return report_;
   }
-  if (problem) return std::unexpected(Error{problem, kept.string()});
-  return kept;
-}
 
-/// Without its manifest RocksDB finds its tables again, but neither its blob files nor which family is which in its
-/// log. So what it finds is copied into a new database, and the rest is read by code of ours.
-Result<void> rebuild(const SpoolOptions& options, const std::filesystem::path& before, RepairReport& report) {
-  const std::filesystem::path old_path = database_path(options);
-  SpoolOptions target_options = options;
-  target_options.directory = options.directory / "repair";
-  std::error_code problem;
-  std::filesystem::remove_all(target_options.directory, problem);
-  for (const auto& entry : std::filesystem::directory_iterator(old_path, problem)) {
-    if (entry.path().extension() == ".log") std::filesystem::remove(entry.path(), problem);
+ private:
+  /// A spool of its own below the working directory.
+  SpoolOptions at(const char* name) const {
+    SpoolOptions options = options_;
+    options.directory = work_ / name;
+    return options;
   }
-  auto rebuilt = [&]() -> Result<void> {
-    auto source = TableSource::open(options);
+
+  Result<std::filesystem::path> make() {
+    const SpoolOptions opened = at("opened");
+    if (auto copied = copy_database(env_, old_, database_path(opened), Logs::Copy); !copied)
+      return std::unexpected(copied.error());
+    const auto swept = sweep(opened);
+    if (swept) {
+      report_.steps.push_back("the database was opened, reading its log around damage");
+      return std::filesystem::path(database_path(opened));
+    }
+    // No damage, and what could be made anew would be less than what is there.
+    if (swept.error().code == Errc::DiskReserve || swept.error().code == Errc::UnknownFormat)
+      return std::unexpected(swept.error());
+    report_ = {};
+    report_.steps.push_back("the database does not open: " + swept.error().message());
+    if (auto removed = remove_tree(env_, opened.directory); !removed) return std::unexpected(removed.error());
+    return rebuild();
+  }
+
+  /// Without its manifest RocksDB finds its tables again, but neither its blob files nor which family is which in its
+  /// log. So what it finds is copied into a new database, and the rest is read by code of ours.
+  Result<std::filesystem::path> rebuild() {
+    const SpoolOptions tables = at("tables"), rebuilt = at("rebuilt");
+    if (auto copied = copy_database(env_, old_, database_path(tables), Logs::Leave); !copied)
+      return std::unexpected(copied.error());
+    if (auto filled = fill(tables, rebuilt); !filled) return std::unexpected(filled.error());
+    if (auto swept = sweep(rebuilt); !swept) return std::unexpected(swept.error());
+    return std::filesystem::path(database_path(rebuilt));
+  }
+
+  Result<void> fill(const SpoolOptions& tables, const SpoolOptions& rebuilt) {
+    auto source = TableSource::open(tables, env_);
     if (!source) return std::unexpected(source.error());
-    auto target = Store::open(target_options, nullptr);
+    auto target = Store::open(rebuilt, &env_);
     if (!target) return std::unexpected(target.error());
-    const BlobSalvage blobs(before);
+    const BlobSalvage blobs(old_);
     if (auto done = source->copy_to(**target, blobs); !done) return done;
-    const auto replayed = replay_logs(before, **target);
+    const auto replayed = replay_logs(old_, **target);
     if (!replayed) return std::unexpected(replayed.error());
-    report.steps.push_back(
+    report_.steps.push_back(
         fmt::format("a new database was made: from the tables, {} bodies in blob files, and {} batches in logs",
                     blobs.size(), *replayed));
     return {};
-  }();
-  if (!rebuilt) return rebuilt;
-  std::filesystem::remove_all(old_path, problem);
-  std::filesystem::rename(database_path(target_options), old_path, problem);
-  if (problem) return std::unexpected(Error{problem, old_path.string()});
-  std::filesystem::remove_all(target_options.directory, problem);
-  return sweep(options, report);
-}
+  }
+
+  Result<void> sweep(const SpoolOptions& options) {
+    auto store = Store::open_damaged(options, &env_);
+    if (!store) return std::unexpected(store.error());
+    return Sweep(**store, report_).run();
+  }
+
+  const SpoolOptions& options_;
+  rocksdb::Env& env_;
+  const std::filesystem::path old_, work_;
+  RepairReport report_;
+};
 
 }  // namespace
 
-Result<RepairReport> repair(const SpoolOptions& options) {
-  RepairReport report;
+Result<RepairReport> repair(const SpoolOptions& options, rocksdb::Env* env) {
+  rocksdb::Env& files = env ? *env : *rocksdb::Env::Default();
   const auto lock = DirectoryLock::take(options.directory);
   if (!lock) return std::unexpected(lock.error());
-  const auto before = keep_what_is_there(options);
-  if (!before) return std::unexpected(before.error());
-  report.steps.push_back(fmt::format("what was there before is in {}", before->string()));
-  if (auto done = sweep(options, report); done) {
-    report.steps.push_back("the database was opened, reading its log around damage");
-  } else {
-    report = {.steps = std::move(report.steps)};
-    report.steps.push_back("the database does not open: " + done.error().message());
-    if (auto rebuilt = rebuild(options, *before, report); !rebuilt) return std::unexpected(rebuilt.error());
-  }
-  report.steps.push_back(
-      fmt::format("{} messages are whole, {} bodies were lost, {} due records made anew, {} records removed",
-                  report.messages, report.lost_bodies, report.restored_due, report.removed_records));
+  if (auto settled = settle_interrupted_repair(files, options.directory); !settled)
+    return std::unexpected(settled.error());
+  const std::filesystem::path database = database_path(options);
+  if (!std::filesystem::exists(database))
+    return std::unexpected(Error{std::errc::no_such_file_or_directory, database.string()});
+  auto report = Repair(options, files).run();
+  const auto work = repair_work_path(options.directory);
+  if (std::filesystem::exists(work)) (void)remove_tree(files, work);  // what this leaves, the next start removes
   return report;
 }
 

@@ -1,6 +1,7 @@
 #include "queue/store.hpp"
 
 #include "base/log.hpp"
+#include "queue/database_swap.hpp"
 #include "queue/errc.hpp"
 #include "queue/wal_check.hpp"
 
@@ -66,8 +67,9 @@ Store::Store(SpoolOptions options, rocksdb::Env* env, bool is_repairing)
       is_repairing_(is_repairing),
       database_(database_options(options_, env_.get())) {
   if (is_repairing_) {
+    // Not without paranoid_checks: then a flush that fails is tried for ever (RocksDB 7.8), and so is a repair.
+    database_.db.create_if_missing = false;
     database_.db.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
-    database_.db.paranoid_checks = false;
     database_.db.track_and_verify_wals_in_manifest = false;
   }
   database_.db.listeners.push_back(std::make_shared<FailureListener>(background_failed_, log_failed_));
@@ -78,21 +80,29 @@ Store::~Store() {
 }
 
 Result<std::unique_ptr<Store>> Store::open(const SpoolOptions& options, rocksdb::Env* env) {
-  std::error_code problem;
-  std::filesystem::create_directories(database_path(options), problem);  // RocksDB would warn that it is missing
-  if (problem) return std::unexpected(Error{problem, options.directory.string()});
-  auto lock = DirectoryLock::take(options.directory);
-  if (!lock) return std::unexpected(lock.error());
   std::unique_ptr<Store> store(new Store(options, env, false));
-  store->directory_lock_.emplace(std::move(*lock));
+  if (auto taken = store->take_directory(); !taken) return std::unexpected(taken.error());
   if (auto opened = store->open_database(); !opened) return std::unexpected(opened.error());
   return store;
 }
 
-Result<std::unique_ptr<Store>> Store::open_damaged(const SpoolOptions& options) {
-  std::unique_ptr<Store> store(new Store(options, nullptr, true));
+Result<std::unique_ptr<Store>> Store::open_damaged(const SpoolOptions& options, rocksdb::Env* env) {
+  std::unique_ptr<Store> store(new Store(options, env, true));
   if (auto opened = store->open_database(); !opened) return std::unexpected(opened.error());
   return store;
+}
+
+Result<void> Store::take_directory() {
+  std::error_code problem;
+  std::filesystem::create_directories(options_.directory, problem);
+  if (problem) return std::unexpected(Error{problem, options_.directory.string()});
+  auto lock = DirectoryLock::take(options_.directory);
+  if (!lock) return std::unexpected(lock.error());
+  directory_lock_.emplace(std::move(*lock));
+  if (auto settled = settle_interrupted_repair(*env_, options_.directory); !settled) return settled;
+  std::filesystem::create_directories(database_path(options_), problem);  // RocksDB would warn that it is missing
+  if (problem) return std::unexpected(Error{problem, options_.directory.string()});
+  return {};
 }
 
 Result<void> Store::open_database() {

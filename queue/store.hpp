@@ -41,7 +41,7 @@ class Store {
   static Result<std::unique_ptr<Store>> open(const SpoolOptions& options, rocksdb::Env* env);
   /// For repair, which has the directory's lock: reads the log around damage and does not ask whether all blob files
   /// are there.
-  static Result<std::unique_ptr<Store>> open_damaged(const SpoolOptions& options);
+  static Result<std::unique_ptr<Store>> open_damaged(const SpoolOptions& options, rocksdb::Env* env);
   ~Store();
 
   /// A reader's place: while it lives, the database is not closed. Short-lived.
@@ -101,6 +101,7 @@ class Store {
 
  private:
   Store(SpoolOptions options, rocksdb::Env* env, bool is_repairing);
+  Result<void> take_directory();
   Result<void> open_database();
   Result<void> check_families();
   Result<void> check_format();

@@ -59,9 +59,9 @@ class Repeater final : public rocksdb::WriteBatch::Handler {
 
 }  // namespace
 
-Result<TableSource> TableSource::open(const SpoolOptions& options) {
+Result<TableSource> TableSource::open(const SpoolOptions& options, rocksdb::Env& env) {
   const std::string path = database_path(options);
-  DatabaseOptions database = database_options(options, rocksdb::Env::Default());
+  DatabaseOptions database = database_options(options, &env);
   database.db.paranoid_checks = false;
   for (auto& family : database.families) family.options.disable_auto_compactions = true;
   TableSource source;

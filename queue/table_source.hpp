@@ -19,7 +19,7 @@ namespace danki::queue {
 /// errors there.
 class TableSource {
  public:
-  static Result<TableSource> open(const SpoolOptions& options);
+  static Result<TableSource> open(const SpoolOptions& options, rocksdb::Env& env);
   TableSource(TableSource&&) = default;
   ~TableSource();
 

@@ -117,7 +117,7 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
     if (status.ok()) {
       const std::scoped_lock lock(mutex_);
       files_[path] = {};
-      unsynced_names_.push_back({.undo = [path] { std::filesystem::remove(path); }});
+      add_name(path);
       *result = std::make_unique<File>(*this, path, std::move(*result));
     }
     return status;
@@ -160,11 +160,21 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
     }
     auto status = target()->RenameFile(from, to, options, debug);
     if (!status.ok()) return status;
-    if (const auto at = files_.find(from); at != files_.end()) {
-      files_[to] = at->second;
-      files_.erase(at);
-    }
-    unsynced_names_.push_back({.undo = [from, to] { std::filesystem::rename(to, from); }});
+    move_extents(from, to);
+    unsynced_names_.push_back({.undo = [this, from, to] {
+      std::error_code gone;
+      std::filesystem::rename(to, from, gone);
+      move_extents(to, from);
+    }});
+    return status;
+  }
+
+  IOStatus LinkFile(const std::string& from, const std::string& to, const rocksdb::IOOptions& options,
+                    rocksdb::IODebugContext* debug) override {
+    if (auto status = before(Operation::Create, to); !status.ok()) return status;
+    auto status = target()->LinkFile(from, to, options, debug);
+    const std::scoped_lock lock(mutex_);
+    if (status.ok()) add_name(to);
     return status;
   }
 
@@ -258,6 +268,25 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
     return fault ? (*fault)(operation, path) : IOStatus::OK();
   }
 
+  void add_name(const std::string& path) {
+    unsynced_names_.push_back({.undo = [path] {
+      std::error_code gone;
+      std::filesystem::remove(path, gone);
+    }});
+  }
+
+  /// Of a file, or of all files in a directory.
+  void move_extents(const std::string& from, const std::string& to) {
+    std::map<std::string, Extent> moved;
+    std::erase_if(files_, [&](const auto& file) {
+      const auto& [path, extent] = file;
+      const bool is_moved = path == from || path.starts_with(from + "/");
+      if (is_moved) moved.emplace(to + path.substr(from.size()), extent);
+      return is_moved;
+    });
+    files_.merge(moved);
+  }
+
   void hold(const std::string& path) {
     if (!is_log(path)) return;
     std::this_thread::sleep_for(sync_takes_.load());
@@ -295,7 +324,8 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
     const Extent extent = at == files_.end() ? Extent{} : at->second;
     if (at != files_.end()) files_.erase(at);
     unsynced_names_.push_back({.undo = [this, path, kept, extent] {
-      std::filesystem::rename(kept, path);
+      std::error_code gone;  // the directory it was in
+      std::filesystem::rename(kept, path, gone);
       files_[path] = extent;
     }});
     return status;

@@ -2,8 +2,11 @@
 
 #include "tests/queue/damage_fixture.hpp"
 
+#include <set>
+
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace danki::queue::testing {
@@ -23,6 +26,10 @@ class RepairTest : public SpoolDamageTest {
     EXPECT_EQ(error.code, std::errc::device_or_resource_busy) << error.message();
     EXPECT_NE(error.message().find(options.directory.string()), std::string::npos) << error.message();
   }
+  /// Repairs the damaged spool with the power going before each `step`th operation, and before each one from where the
+  /// database is replaced; then once more, sometimes after an attempt to start. Every time there must be as many
+  /// messages as after a repair without a power cut: `want`.
+  void cut_power_everywhere(std::uint64_t step, std::size_t& want);
 };
 
 TEST_F(RepairTest, AndADaemonStayOutOfALockedDirectory) {
@@ -57,6 +64,120 @@ TEST_F(RepairTest, ASecondSpoolStaysOutUntilTheFirstIsClosed) {
   ASSERT_FALSE(second);
   expect_in_use(second.error());
   restart();
+}
+
+void RepairTest::cut_power_everywhere(std::uint64_t step, std::size_t& want) {
+  const auto damaged = scratch.path() / "damaged";
+  std::filesystem::rename(options.directory, damaged);
+  const auto put_back = [&] {
+    std::filesystem::remove_all(options.directory);
+    std::filesystem::copy(damaged, options.directory, std::filesystem::copy_options::recursive);
+  };
+  put_back();
+  std::uint64_t replaced_at = 0;
+  {
+    FaultEnv fault(scratch.path() / "attic");
+    fault.files->set_fault([&](FaultFileSystem::Operation, const std::string& path) {
+      if (path.ends_with("/db.repaired")) replaced_at = fault.files->operations();
+      return rocksdb::IOStatus::OK();
+    });
+    const auto report = repair(options, fault.env.get());
+    ASSERT_TRUE(report) << report.error().message();
+    want = report->messages;
+  }
+  ASSERT_GT(replaced_at, 10u);
+  const auto next_step = [&](std::uint64_t after) -> std::uint64_t {
+    const std::uint64_t begin = replaced_at - 4, end = replaced_at + 10;
+    if (after < begin) return std::min(step, begin - after);
+    return after < end ? 1 : step;
+  };
+  SeededRandom random(step);
+  bool ended = false;
+  for (std::uint64_t after = 1; !ended; after += next_step(after)) {
+    SCOPED_TRACE(fmt::format("power cut before operation {}", after));
+    put_back();
+    FaultEnv fault(scratch.path() / "attic");
+    fault.files->cut_power_after(after);
+    ended = repair(options, fault.env.get()).has_value() && !fault.files->is_dead();
+    fault.files->lose_unsynced(random);
+    if (random.between(0, 1)) (void)Spool::open(options, clock, fault.env.get());
+    const auto again = repair(options, fault.env.get());
+    ASSERT_TRUE(again) << again.error().message();
+    ASSERT_EQ(again->messages, want);
+    ASSERT_EQ(check_nothing_half_there(options).size(), want);
+    EXPECT_FALSE(std::filesystem::exists(options.directory / "repair"));
+    EXPECT_FALSE(std::filesystem::exists(options.directory / "db.repaired"));
+  }
+}
+
+TEST_F(RepairTest, APowerCutWhileItReadsAroundDamageLosesNothing) {
+  const auto stored = fill(20, 20'000);
+  overwrite(newest_log(), stored[10].second + 700, "garbage");
+  std::size_t messages = 0;
+  cut_power_everywhere(23, messages);
+  EXPECT_GE(messages, 17u);
+}
+
+TEST_F(RepairTest, APowerCutWhileItMakesADatabaseAnewLosesNothing) {
+  fill(20, 20'000);
+  fill(5);
+  remove_manifest();
+  std::size_t messages = 0;
+  cut_power_everywhere(47, messages);
+  EXPECT_EQ(messages, 25u);
+}
+
+TEST_F(RepairTest, AFailedOneLeavesEverythingAsItWas) {
+  fill(20, 20'000);
+  remove_manifest();
+  const auto names = [this] {
+    std::set<std::filesystem::path> found;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(options.directory)) found.insert(entry);
+    return found;
+  };
+  const auto before = names();
+  FaultEnv fault(scratch.path() / "attic");
+  fault.files->set_fault([](FaultFileSystem::Operation operation, const std::string& path) {
+    return operation == FaultFileSystem::Operation::Rename && path.ends_with("db.repaired")
+               ? rocksdb::IOStatus::IOError("injected")
+               : rocksdb::IOStatus::OK();
+  });
+  EXPECT_FALSE(repair(options, fault.env.get()));
+  EXPECT_EQ(names(), before);
+}
+
+TEST_F(RepairTest, KeepsOwnerAndPermissions) {
+  fill(5);
+  remove_manifest();
+  const auto database = options.directory / "db";
+  for (const auto& entry : std::filesystem::directory_iterator(database)) ::chmod(entry.path().c_str(), 0640);
+  ASSERT_EQ(::chmod(database.c_str(), 0750), 0);
+  const bool is_root = ::geteuid() == 0;
+  constexpr uid_t kSomebody = 12345;
+  if (is_root) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch.path()))
+      ASSERT_EQ(::chown(entry.path().c_str(), kSomebody, kSomebody), 0);
+  }
+  std::filesystem::remove(options.directory / "lock");
+  const mode_t mask = ::umask(0);
+  const auto report = repair(options);
+  ::umask(mask);
+  ASSERT_TRUE(report) << report.error().message();
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch.path() / "spool")) {
+    struct stat info {};
+    ASSERT_EQ(::stat(entry.path().c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 07, 0u) << entry.path();
+    EXPECT_EQ(info.st_uid, is_root ? kSomebody : ::geteuid()) << entry.path();
+    EXPECT_EQ(info.st_gid, is_root ? kSomebody : ::getegid()) << entry.path();
+  }
+  struct stat info {};
+  ASSERT_EQ(::stat(database.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0750u);
+}
+
+TEST_F(RepairTest, MakesNoSpoolWhereThereIsNone) {
+  EXPECT_FALSE(repair(options));
+  EXPECT_FALSE(std::filesystem::exists(options.directory));
 }
 
 TEST_F(RepairTest, SavesWhatCanBeRead) {

@@ -1,0 +1,86 @@
+#include "queue/database_swap.hpp"
+
+#include "base/log.hpp"
+#include "queue/store.hpp"
+
+#include <memory>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace danki::queue {
+namespace {
+
+constexpr const char* kDatabase = "db";
+constexpr const char* kRepaired = "db.repaired";  // complete; db/ makes room for it next
+
+/// Puts the names in a directory on stable storage.
+Result<void> sync_directory(rocksdb::Env& env, const std::filesystem::path& path) {
+  std::unique_ptr<rocksdb::Directory> directory;
+  auto status = env.NewDirectory(path.string(), &directory);
+  if (status.ok()) status = directory->Fsync();
+  if (!status.ok()) return std::unexpected(to_error(status, path.string()));
+  return {};
+}
+
+Result<void> rename(rocksdb::Env& env, const std::filesystem::path& from, const std::filesystem::path& to) {
+  const auto status = env.RenameFile(from.string(), to.string());
+  if (!status.ok()) return std::unexpected(to_error(status, to.string()));
+  return sync_directory(env, to.parent_path());
+}
+
+std::filesystem::path free_name(const std::filesystem::path& directory) {
+  for (int number = 1;; ++number) {
+    auto path = directory / fmt::format("db.before-repair-{}", number);
+    if (!std::filesystem::exists(path)) return path;
+  }
+}
+
+}  // namespace
+
+std::filesystem::path repair_work_path(const std::filesystem::path& directory) {
+  return directory / "repair";
+}
+
+Result<std::filesystem::path> replace_database(rocksdb::Env& env, const std::filesystem::path& directory,
+                                               const std::filesystem::path& made) {
+  const auto before = free_name(directory);
+  if (auto synced = sync_directory(env, made); !synced) return std::unexpected(synced.error());
+  // Only a complete database ever has this name; with it there and db/ gone, the next start knows what to do.
+  for (const auto& [from, to] : {std::pair{made, directory / kRepaired}, std::pair{directory / kDatabase, before},
+                                 std::pair{directory / kRepaired, directory / kDatabase}}) {
+    if (auto renamed = rename(env, from, to); !renamed) return std::unexpected(renamed.error());
+  }
+  return before;
+}
+
+Result<void> settle_interrupted_repair(rocksdb::Env& env, const std::filesystem::path& directory) {
+  const auto repaired = directory / kRepaired, database = directory / kDatabase, work = repair_work_path(directory);
+  if (std::filesystem::exists(repaired) && !std::filesystem::exists(database)) {
+    log::warn("a repair of the spool was interrupted at its end: taking what it made", {{"path", repaired.string()}});
+    if (auto renamed = rename(env, repaired, database); !renamed) return renamed;
+  }
+  for (const auto& left : {repaired, work}) {
+    if (!std::filesystem::exists(left)) continue;
+    if (auto removed = remove_tree(env, left); !removed) return removed;
+  }
+  return {};
+}
+
+Result<void> remove_tree(rocksdb::Env& env, const std::filesystem::path& path) {
+  std::error_code problem;
+  const bool is_directory = std::filesystem::is_directory(std::filesystem::symlink_status(path, problem));
+  if (is_directory) {
+    std::vector<std::filesystem::path> children;
+    for (const auto& entry : std::filesystem::directory_iterator(path, problem)) children.push_back(entry.path());
+    if (problem) return std::unexpected(Error{problem, path.string()});
+    for (const auto& child : children) {
+      if (auto removed = remove_tree(env, child); !removed) return removed;
+    }
+  }
+  const auto status = is_directory ? env.DeleteDir(path.string()) : env.DeleteFile(path.string());
+  if (!status.ok()) return std::unexpected(to_error(status, path.string()));
+  return {};
+}
+
+}  // namespace danki::queue

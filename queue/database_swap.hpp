@@ -1,0 +1,28 @@
+#pragma once
+
+#include "base/result.hpp"
+
+#include <filesystem>
+
+#include <rocksdb/env.h>
+
+/// How a repaired database takes the place of the damaged one, so that a crash at any moment leaves one of the two
+/// whole. For whoever holds the directory's lock. The names are listed in docs/format-spool.md.
+namespace danki::queue {
+
+/// Where a repair makes its database, below the spool's directory; of no value once it has ended.
+std::filesystem::path repair_work_path(const std::filesystem::path& directory);
+
+/// Puts the database at `made`, whose files are on stable storage, in the place of db/ in `directory`. What was there
+/// gets the name that is returned.
+Result<std::filesystem::path> replace_database(rocksdb::Env& env, const std::filesystem::path& directory,
+                                               const std::filesystem::path& made);
+
+/// Finishes a replacement that was interrupted, and removes what a repair left that did not come so far. Before db/ is
+/// looked at.
+Result<void> settle_interrupted_repair(rocksdb::Env& env, const std::filesystem::path& directory);
+
+/// Everything below `path`, and itself; symbolic links are not followed.
+Result<void> remove_tree(rocksdb::Env& env, const std::filesystem::path& path);
+
+}  // namespace danki::queue

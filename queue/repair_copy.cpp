@@ -1,0 +1,89 @@
+#include "queue/repair_copy.hpp"
+
+#include "queue/store.hpp"
+
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace danki::queue {
+namespace {
+
+constexpr std::size_t kPieceBytes = 64 << 10;
+constexpr mode_t kPermissions = 07777;
+constexpr mode_t kFilePermissions = 0644;  // what RocksDB asks for, less the umask, which the directory shows
+
+rocksdb::Status copy_octets(rocksdb::Env& env, const std::string& from, const std::string& to) {
+  std::unique_ptr<rocksdb::SequentialFile> in;
+  std::unique_ptr<rocksdb::WritableFile> out;
+  auto status = env.NewSequentialFile(from, &in, {});
+  if (status.ok()) status = env.NewWritableFile(to, &out, {});
+  std::vector<char> buffer(kPieceBytes);
+  for (rocksdb::Slice piece; status.ok();) {
+    status = in->Read(buffer.size(), &piece, buffer.data());
+    if (!status.ok() || piece.empty()) break;
+    status = out->Append(piece);
+  }
+  if (status.ok()) status = out->Sync();
+  if (status.ok()) status = out->Close();
+  return status;
+}
+
+rocksdb::Status copy_file(rocksdb::Env& env, const std::filesystem::path& from, const std::filesystem::path& to) {
+  const bool never_changes = from.extension() == ".sst" || from.extension() == ".blob";
+  if (never_changes && env.LinkFile(from.string(), to.string()).ok()) return rocksdb::Status::OK();
+  return copy_octets(env, from.string(), to.string());
+}
+
+std::unexpected<Error> failed(const std::filesystem::path& path) {
+  return std::unexpected(Error{std::error_code(errno, std::generic_category()), path.string()});
+}
+
+Result<void> adopt(const struct stat& database, const std::filesystem::path& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return failed(path);
+  if (::geteuid() == 0 && ::lchown(path.c_str(), database.st_uid, database.st_gid) != 0) return failed(path);
+  const bool is_old = S_ISREG(info.st_mode) && info.st_nlink > 1;
+  if (is_old || S_ISLNK(info.st_mode)) return {};
+  const mode_t mode = database.st_mode & (S_ISDIR(info.st_mode) ? kPermissions : kFilePermissions);
+  if (::chmod(path.c_str(), mode) != 0) return failed(path);
+  return {};
+}
+
+}  // namespace
+
+Result<void> copy_database(rocksdb::Env& env, const std::filesystem::path& from, const std::filesystem::path& to,
+                           Logs logs) {
+  std::error_code problem;
+  std::filesystem::create_directories(to, problem);
+  if (problem) return std::unexpected(Error{problem, to.string()});
+  for (const auto& entry : std::filesystem::directory_iterator(from, problem)) {
+    const auto name = entry.path().filename();
+    std::error_code ignored;
+    const bool is_wanted =
+        entry.is_regular_file(ignored) && name != "LOCK" && (logs == Logs::Copy || name.extension() != ".log");
+    if (!is_wanted) continue;
+    const auto status = copy_file(env, entry.path(), to / name);
+    if (!status.ok()) return std::unexpected(to_error(status, entry.path().string()));
+  }
+  if (problem) return std::unexpected(Error{problem, from.string()});
+  return {};
+}
+
+Result<void> adopt_owner_and_mode(const std::filesystem::path& database, const std::filesystem::path& tree) {
+  struct stat wanted {};
+  if (::stat(database.c_str(), &wanted) != 0) return failed(database);
+  if (auto done = adopt(wanted, tree); !done) return done;
+  std::error_code problem;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(tree, problem)) {
+    if (auto done = adopt(wanted, entry.path()); !done) return done;
+  }
+  if (problem) return std::unexpected(Error{problem, tree.string()});
+  return {};
+}
+
+}  // namespace danki::queue
