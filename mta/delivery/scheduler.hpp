@@ -112,8 +112,9 @@ class Scheduler {
     Path* path = nullptr;
     Source* source = nullptr;
     bool connected = false;
-    bool promised = false;  // connecting, and some of what is ready is left for it
-    bool closing = false;   // takes nothing more
+    bool promised = false;   // connecting, and some of what is ready is left for it
+    bool ungreeted = false;  // connecting, and a reason not to open another
+    bool closing = false;    // takes nothing more
     bool idle = false;
     bool outdated = false;  // its source has another address or name by now: what it meets says nothing of the path
     std::string source_ip;  // as receivers see it
@@ -153,6 +154,7 @@ class Scheduler {
   /// The connections that may take the mail of one pool.
   struct Serving {
     std::size_t connecting = 0;  // and waited for
+    std::size_t ungreeted = 0;   // these, and those that are late
     std::size_t busy = 0;
   };
   Serving serving(const Site& site, const PoolOptions& pool) const;
@@ -160,6 +162,9 @@ class Scheduler {
   Source* choose_source(Site& site, PoolReady& ready, const PoolOptions& pool, bool allow_open);
   bool eligible(Site& site, const PoolReady& ready, Source& source, bool allow_open);
   void end_connecting(Connection& connection);
+  void end_greeting(Connection& connection);
+  bool may_try_further(Site& site, const PoolReady& ready, std::size_t beyond_due);
+  void note_answer(Site& site);
   void leave_idle(Connection& connection);
   void retire(Connection& connection);
   void return_unstarted(Connection& connection);

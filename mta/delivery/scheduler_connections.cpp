@@ -10,6 +10,8 @@ namespace danki::delivery {
 namespace {
 
 constexpr std::chrono::milliseconds kSlowConnect{500};  // above most round trips and greetings
+constexpr std::size_t kMostFurtherTries = 4;            // at once, beyond what is due
+constexpr unsigned kMostDoublings = 6;                  // of the time between them: 32 s
 constexpr unsigned kMaxUntouchedReturns = 5;            // then the host's trouble counts as this message's
 
 /// Another one of the most preferred hosts comes first each time: an answer of DNS serves many connections, and the
@@ -87,6 +89,12 @@ Scheduler::Source* Scheduler::choose_source(Site& site, PoolReady& ready, const 
   std::size_t steps_in = std::min(missing, pool.standby.size());
   for (std::size_t i = 0; i < steps_in; ++i) consider(pool.standby[i]);
   if (candidates.empty()) return nullptr;
+  // A path that keeps us waiting gets another connection when no other path may.
+  auto hangs = [&](Source* source) {
+    const Path& candidate = path(site, *source);
+    return candidate.idle.empty() && candidate.hangs();
+  };
+  if (!std::all_of(candidates.begin(), candidates.end(), hangs)) std::erase_if(candidates, hangs);
   // Smooth weighted round robin: even in the short run too.
   double total = 0;
   Source* best = nullptr;
@@ -115,6 +123,7 @@ Scheduler::Serving Scheduler::serving(const Site& site, const PoolOptions& pool)
       auto path = site.paths.find(name);
       if (path == site.paths.end()) continue;
       serving.connecting += path->second->connecting;
+      serving.ungreeted += path->second->ungreeted;
       serving.busy += path->second->connected - path->second->idle.size() - path->second->retired;
     }
   }
@@ -144,11 +153,19 @@ void Scheduler::dispatch_pool(Site& site, const std::string& pool_name, PoolRead
     // Bulk that the busy connections take next, eight at a time, is no reason for another one.
     std::size_t soon_taken = serving.busy * limits_.lease_bulk;
     std::size_t bulk = ready.ready[1] > soon_taken ? ready.ready[1] - soon_taken : 0;
-    bool allow_open = leases_wanted(ready, bulk) > serving.connecting;
+    const std::size_t wanted = leases_wanted(ready, bulk);
+    const bool is_due = wanted > serving.ungreeted;
+    const bool allow_open =
+        is_due || (wanted > serving.connecting && may_try_further(site, ready, serving.ungreeted - wanted));
     Source* source = choose_source(site, ready, pool->second, allow_open);
     if (!source) return;
     Path& chosen = path(site, *source);
     if (chosen.idle.empty()) {
+      if (serving.ungreeted == 0) ready.further_tries = 0;
+      if (!is_due) ++ready.further_tries;
+      if (!is_due || serving.ungreeted == 0) {
+        ready.next_try_at = clock_.steady() + kSlowConnect * (1u << std::min(ready.further_tries, kMostDoublings));
+      }
       open(site, chosen, *source);
       continue;
     }
@@ -156,6 +173,31 @@ void Scheduler::dispatch_pool(Site& site, const std::string& pool_name, PoolRead
     leave_idle(connection);
     lease(connection, pool_name);
     if (connection.leased.empty()) refill(connection);  // what it took had expired
+  }
+}
+
+/// Every message that is due may have a connection opened for it. One that is late is no reason for a whole row of
+/// others: mail that it keeps waiting gets one further try, on another path if there is one, then one after twice the
+/// time, and so on, a few at most until a host answers.
+bool Scheduler::may_try_further(Site& site, const PoolReady& ready, std::size_t beyond_due) {
+  if (beyond_due >= kMostFurtherTries) return false;
+  if (ready.next_try_at <= clock_.steady()) return true;
+  site_wakes_.emplace(ready.next_try_at, site.name);
+  return false;
+}
+
+/// The site answers: connections that are late are their paths' trouble, and the others need not wait for them.
+void Scheduler::note_answer(Site& site) {
+  for (auto& [name, ready] : site.pools) {
+    ready.further_tries = 0;
+    ready.next_try_at = clock_.steady() + kSlowConnect;
+  }
+  for (auto& [name, path] : site.paths) {
+    if (path->ungreeted == path->connecting) continue;
+    for (ConnectionId id : path->connections) {
+      Connection& connection = connections_.at(id);
+      if (!connection.promised) end_greeting(connection);
+    }
   }
 }
 
@@ -171,6 +213,7 @@ void Scheduler::retire(Connection& connection) {
   connection.closing = true;
   leave_idle(connection);
   if (connection.connected) ++connection.path->retired;
+  end_greeting(connection);
 }
 
 void Scheduler::open(Site& site, Path& path, Source& source) {
@@ -196,10 +239,12 @@ void Scheduler::open(Site& site, Path& path, Source& source) {
   connection.max_messages = plan.max_messages;
   if (source.public_address) connection.source_ip = source.public_address->to_string();
   connection.promised = true;
+  connection.ungreeted = true;
   path.connections.insert(plan.id);
   connecting_.emplace_back(clock_.steady() + kSlowConnect, plan.id);
   ++site.connections;
   ++path.connecting;
+  ++path.ungreeted;
   ++source.connections;
   ports_.open(std::move(plan));
 }
@@ -212,7 +257,9 @@ void Scheduler::on_connected(ConnectionId id) {
   ++connection.path->connected;
   if (connection.closing) ++connection.path->retired;
   end_connecting(connection);
+  end_greeting(connection);
   Site& site = *connection.path->site;
+  note_answer(site);
   refill(connection);
   mark(site);  // it may have been left to this connection, which took something else
 }
@@ -221,6 +268,12 @@ void Scheduler::end_connecting(Connection& connection) {
   if (!connection.promised) return;
   connection.promised = false;
   --connection.path->connecting;
+}
+
+void Scheduler::end_greeting(Connection& connection) {
+  if (!connection.ungreeted) return;
+  connection.ungreeted = false;
+  --connection.path->ungreeted;
 }
 
 void Scheduler::on_connect_failed(ConnectionId id, const SessionFailure& failure) {
@@ -411,6 +464,7 @@ void Scheduler::on_closed(ConnectionId id) {
 void Scheduler::forget(Connection& connection) {
   Path& path = *connection.path;
   end_connecting(connection);
+  end_greeting(connection);
   leave_idle(connection);
   if (connection.connected) --path.connected;
   if (connection.connected && connection.closing) --path.retired;

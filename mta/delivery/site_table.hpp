@@ -37,6 +37,8 @@ struct PoolReady {
   std::size_t ready[2] = {0, 0};
   double bulk_credit = 0;              ///< grows with each transactional message taken while bulk waits
   std::map<std::string, double> turn;  ///< smooth weighted round robin over the pool's sources, by source name
+  unsigned further_tries = 0;          ///< opened beyond what is due since the site last answered
+  SteadyPoint next_try_at{};           ///< the next of these
 };
 
 /// One recipient domain with mail in memory.
@@ -65,10 +67,14 @@ struct Path {
   std::set<ConnectionId> connections;  ///< connecting, busy and idle
   std::vector<ConnectionId> idle;
   std::size_t connecting = 0;  ///< of these, under way and waited for
+  std::size_t ungreeted = 0;   ///< under way and counted on, waited for or not
   std::size_t connected = 0;
   std::size_t retired = 0;     ///< of these, those that take nothing more
   unsigned failures = 0;       ///< in a row
   SteadyPoint closed_until{};  ///< backing off
+
+  /// A connection of it takes longer than is waited for.
+  bool hangs() const { return connections.size() > connected + connecting; }
 };
 
 struct Site {

@@ -113,6 +113,10 @@ class DeliveryWorld : public delivery::SchedulerPorts {
 
   /// Lets everything happen that can happen without time going on.
   void settle() {
+    while (!timed.empty() && timed.begin()->first <= clock.steady()) {
+      pending.push_back(std::move(timed.begin()->second));
+      timed.erase(timed.begin());
+    }
     scheduler.run();
     for (int steps = 0; !pending.empty() && steps < 2'000'000; ++steps) {
       auto next = std::move(pending.front());
@@ -122,12 +126,15 @@ class DeliveryWorld : public delivery::SchedulerPorts {
     }
   }
 
-  /// Turns the clock by `span`, stopping wherever the scheduler wants to be woken.
+  /// Turns the clock by `span`, stopping wherever the scheduler wants to be woken or a host does something.
   void pass(std::chrono::milliseconds span) {
     TimePoint end = clock.now() + span;
     settle();
     while (clock.now() < end) {
       TimePoint next = scheduler.next_wake().value_or(end);
+      if (!timed.empty()) {
+        next = std::min(next, clock.now() + std::chrono::ceil<Duration>(timed.begin()->first - clock.steady()));
+      }
       next = std::clamp(next, clock.now() + std::chrono::milliseconds(1), end);
       clock.advance(next - clock.now());
       settle();
@@ -141,14 +148,21 @@ class DeliveryWorld : public delivery::SchedulerPorts {
     max_open = std::max(max_open, plans.size());
     per_path[plan.source + ">" + plan.site] += 1;
     max_per_path = std::max(max_per_path, per_path[plan.source + ">" + plan.site]);
-    pending.push_back([this, plan] {
+    opened_at.push_back(clock.steady());
+    auto greet = [this, plan] {
       if (auto failure = connect(plan)) {
         gone(plan.id);
         scheduler.on_connect_failed(plan.id, *failure);
       } else {
         scheduler.on_connected(plan.id);
       }
-    });
+    };
+    const Duration late = greets_after ? greets_after(plan) : Duration(0);
+    if (late > Duration(0)) {
+      timed.emplace(clock.steady() + late, greet);
+    } else {
+      pending.push_back(greet);
+    }
   }
   void assign(delivery::ConnectionId id, std::vector<delivery::WorkItem> items) override {
     for (delivery::WorkItem& item : items) {
@@ -294,7 +308,8 @@ class DeliveryWorld : public delivery::SchedulerPorts {
                                                         const delivery::AttemptReport&)>
       break_after;
   std::function<delivery::Resolution(const std::string&)> resolution;
-  std::function<bool(const delivery::ConnectionPlan&)> hangs;  ///< its host never replies to what it is sent
+  std::function<bool(const delivery::ConnectionPlan&)> hangs;             ///< its host never replies to what it is sent
+  std::function<Duration(const delivery::ConnectionPlan&)> greets_after;  ///< or fails, as `connect` says
   std::string prepare_error;
   bool unsigned_mail = false;
   std::set<queue::MessageId> prepared;  ///< taken out by a test, a signature is old
@@ -308,6 +323,7 @@ class DeliveryWorld : public delivery::SchedulerPorts {
   std::map<std::string, int> by_source;
   std::vector<std::pair<std::string, queue::MessageId>> attempts;
   std::vector<std::string> opened;
+  std::vector<SteadyPoint> opened_at;
   std::vector<events::Event> events;
   std::vector<mail::DsnRecipient> reports;
   std::map<std::string, int> resolved;
@@ -315,6 +331,7 @@ class DeliveryWorld : public delivery::SchedulerPorts {
   std::map<std::string, std::size_t> per_path;
   std::size_t max_per_path = 0;
   std::deque<std::function<void()>> pending;
+  std::multimap<SteadyPoint, std::function<void()>> timed;
   std::map<delivery::ConnectionId, delivery::ConnectionPlan> plans;
   std::set<delivery::ConnectionId> leaving;
   delivery::Scheduler scheduler;

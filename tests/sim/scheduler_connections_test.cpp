@@ -29,6 +29,80 @@ TEST(SchedulerConnections, WhatAnEndingConnectionWasGivenGoesElsewhereAtOnce) {
   EXPECT_EQ(world.deliveries(), 7u) << "it is not offered work any more";
 }
 
+Duration in_half_a_minute(const ConnectionPlan&) {
+  return 30s;
+}
+
+TEST(SchedulerConnections, OneMessageAtASlowHostMakesFewFurtherTries) {
+  DeliveryWorld world(options_with(12, 5));
+  world.greets_after = in_half_a_minute;
+  const SteadyPoint start = world.clock.steady();
+  world.submit({"user@a.example"});
+  world.pass(29s);
+  std::vector<Duration> tries;
+  for (SteadyPoint at : world.opened_at) tries.push_back(std::chrono::duration_cast<Duration>(at - start));
+  EXPECT_EQ(tries, (std::vector<Duration>{0ms, 500ms, 1500ms, 3500ms, 7500ms}));
+  EXPECT_EQ(std::set<std::string>(world.opened.begin(), world.opened.end()).size(), 5u) << "each on another path";
+  world.pass(2s);
+  EXPECT_EQ(world.deliveries(), 1u);
+  EXPECT_EQ(world.opened.size(), 5u);
+}
+
+TEST(SchedulerConnections, EveryMessageThatIsDueMayHaveAConnectionOpenedAtOnce) {
+  DeliveryWorld world(options_with(4, 20));
+  world.greets_after = in_half_a_minute;
+  for (int i = 0; i < 50; ++i) world.submit({"user@a.example"});
+  world.settle();
+  EXPECT_EQ(world.opened.size(), 50u);
+  world.pass(29s);
+  EXPECT_EQ(world.opened.size(), 54u);
+  for (int i = 0; i < 50; ++i) world.submit({"user@a.example"});
+  world.settle();
+  EXPECT_EQ(world.opened.size(), 80u) << "up to the limits";
+  world.pass(2s);
+  EXPECT_EQ(world.deliveries(), 100u);
+}
+
+TEST(SchedulerConnections, ASlowHostHasNoMoreConnectionsThanMessages) {
+  DeliveryWorld world(options_with(12, 20));
+  world.greets_after = in_half_a_minute;
+  for (int i = 0; i < 20; ++i) {
+    world.submit({"user@a.example"});
+    world.pass(1s);
+  }
+  EXPECT_LE(world.opened.size(), 24u);
+  world.pass(15s);
+  EXPECT_EQ(world.deliveries(), 20u);
+}
+
+TEST(SchedulerConnections, APathThatHangsDelaysOthersOnceForAMoment) {
+  DeliveryWorld world(options_with(3, 5));
+  const auto is_silent = [](const ConnectionPlan& plan) { return plan.source == "out01"; };
+  world.greets_after = [&](const ConnectionPlan& plan) { return is_silent(plan) ? Duration(5min) : Duration(0); };
+  world.connect = [&](const ConnectionPlan& plan) -> std::optional<SessionFailure> {
+    if (!is_silent(plan)) return std::nullopt;
+    return SessionFailure{.stage = Stage::Banner, .target = {}, .reply = {}, .error = "time limit"};
+  };
+  std::size_t delayed = 0;
+  for (int i = 0; i < 60; ++i) {
+    world.submit({"user@a.example"});
+    world.settle();
+    if (world.deliveries() < world.messages.size()) {
+      ++delayed;
+      world.pass(500ms);
+      ASSERT_EQ(world.deliveries(), world.messages.size()) << i;
+    }
+    if (i % 3 != 0) continue;
+    const auto plans = world.plans;  // those that are idle end: the next messages need new connections
+    for (const auto& [id, plan] : plans) {
+      if (!is_silent(plan)) world.close(id);
+    }
+    world.settle();
+  }
+  EXPECT_LE(delayed, 2u);
+  EXPECT_EQ(std::count(world.opened.begin(), world.opened.end(), "out01"), 1);
+}
+
 TEST(SchedulerConnections, AClockThatIsSetDelaysNoPathAndHurriesNone) {
   for (const auto jump : {-1h, 1h}) {
     for (const bool dns : {false, true}) {
