@@ -5,6 +5,7 @@
 #include "queue/reader.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace danki::queue {
@@ -142,7 +143,10 @@ bool Committer::commit_batch(std::vector<AcceptOp>& accepts, std::size_t& next) 
     return false;
   }
   written(sync, head);
-  admitted(std::move(admissions));
+  // The reports have the lower ids. One call of the sink for all: whoever hears of an id knows all below it.
+  std::vector<Admission> stored = std::move(consequences.reports);
+  stored.insert(stored.end(), std::make_move_iterator(admissions.begin()), std::make_move_iterator(admissions.end()));
+  admitted(std::move(stored));
   applied(std::move(consequences));
   return true;
 }
@@ -152,8 +156,7 @@ bool Committer::is_full(std::size_t operations) const {
 }
 
 void Committer::add_kept(Consequences& consequences) {
-  while (!kept_.empty() &&
-         !is_full(consequences.outcomes + consequences.operations.size() + consequences.loaded.size())) {
+  while (!kept_.empty() && !is_full(consequences.outcomes + consequences.operations.size() + consequences.loaded.size())) {
     const bool complete = std::visit([&](auto& op) { return add(op, consequences); }, kept_.front());
     if (!complete) break;
     consequences.operations.push_back(std::move(kept_.front()));
@@ -290,7 +293,6 @@ void Committer::applied(Consequences consequences) {
   counters_.removed += consequences.removed;
   removed_since_flush_ += consequences.removed;
   counters_.unrecorded -= consequences.outcomes;
-  admitted(std::move(consequences.reports));
   // Let go of the messages first: whoever hears that they are finished shall not find them live.
   for (KeptOp& op : consequences.operations) {
     if (auto* record = std::get_if<RecordOp>(&op)) record->outcomes.clear();

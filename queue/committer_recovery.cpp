@@ -67,6 +67,7 @@ void Committer::recover(Steady::time_point now) {
   counters_.failing = false;
   counters_.failing_for_space = false;
   log::info("the spool can be written again");
+  admitted(std::move(consequences.reports));
   applied(std::move(consequences));
 }
 

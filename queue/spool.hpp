@@ -96,8 +96,8 @@ class Spool {
   /// Called on the commit thread with each batch that became durable, before the `done` of its messages: clients wait
   /// for it. Set once before the first accept.
   void on_stored(std::function<void(const std::vector<Accepted>&)> witness);
-  /// Called on the commit thread with each batch that became durable, after the `done` of its messages. Set once before
-  /// the first accept.
+  /// Called on the commit thread with each batch that became durable, after the `done` of its messages; once a batch,
+  /// in the order of ids, which rise from batch to batch. Set once before the first accept.
   void on_accepted(std::function<void(std::vector<Accepted>)> sink);
 
   /// `done` gets the id after the sync, or why it was not stored (nothing is kept then).
