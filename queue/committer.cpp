@@ -156,7 +156,7 @@ bool Committer::is_full(std::size_t operations) const {
 }
 
 void Committer::add_kept(Consequences& consequences) {
-  while (!kept_.empty() && !is_full(consequences.outcomes + consequences.operations.size() + consequences.loaded.size())) {
+  while (!kept_.empty() && !is_full(consequences.outcomes + consequences.operations.size() + consequences.looked_up)) {
     const bool complete = std::visit([&](auto& op) { return add(op, consequences); }, kept_.front());
     if (!complete) break;
     consequences.operations.push_back(std::move(kept_.front()));
@@ -180,7 +180,7 @@ bool Committer::add(RecordOp& op, Consequences& consequences) {
 
 bool Committer::add(RescheduleOp& op, Consequences& consequences) {
   for (; op.next < op.entries.size(); ++op.next) {
-    if (is_full(consequences.loaded.size())) return false;
+    if (is_full(consequences.looked_up++)) return false;
     const DueEntry& entry = op.entries[op.next];
     const auto message = load(entry.id);
     if (!message) continue;
@@ -192,7 +192,7 @@ bool Committer::add(RescheduleOp& op, Consequences& consequences) {
 
 bool Committer::add(DiscardOp& op, Consequences& consequences) {
   for (; op.next < op.entries.size(); ++op.next) {
-    if (is_full(consequences.loaded.size() + op.next)) return false;
+    if (is_full(consequences.looked_up++)) return false;
     const auto message = load(op.entries[op.next].id);
     if (!message && message.error().code == std::errc::no_such_file_or_directory) builder_.discard(op.entries[op.next]);
   }

@@ -60,6 +60,7 @@ class Committer {
     std::vector<BatchBuilder::StoredPrepared> stored_prepared;
     std::vector<Admission> reports;  // of outcomes
     std::size_t outcomes = 0;
+    std::size_t looked_up = 0;  // due records of moves and discards
     std::size_t removed = 0;
   };
   /// A written batch that must be written again if the log should lose it.

@@ -69,6 +69,29 @@ TEST_F(CommitterTest, AnnouncesABatchAtOnceInTheOrderOfIds) {
   EXPECT_LT(heard->batches[2][0], heard->batches[2][1]);
 }
 
+TEST_F(CommitterTest, DiscardsAndMovesLongListsOfWhatIsGone) {
+  options.max_batch = 16;
+  open();
+  DueEntry entry = accept(make_message({"a.test"})).entries.front();
+  close();
+  const DueEntry good = entry;
+  std::vector<DueEntry> orphans;
+  std::vector<std::tuple<Family, std::string, std::string>> records;
+  for (int i = 0; i < 100; ++i) {
+    ++entry.id.value;
+    orphans.push_back(entry);
+    records.emplace_back(Family::Due, due_key(entry), encode_due_value(entry.recipients));
+  }
+  put(records);
+  open();
+  EXPECT_EQ(all_due().size(), 101u);
+  reschedule(orphans, test_time() + 1h);
+  EXPECT_EQ(all_due().size(), 101u);
+  spool->discard(orphans);
+  record(std::vector<Outcome>{});  // after it in order
+  EXPECT_EQ(all_due(), std::vector{good});
+}
+
 TEST_F(CommitterTest, StartsAndRecoversThoughRecordsDoNotDecode) {
   open();
   const Accepted good = accept(make_message({"a.test"}));
