@@ -169,10 +169,12 @@ void Committer::add_kept(Consequences& consequences) {
 bool Committer::add(RecordOp& op, Consequences& consequences) {
   for (Outcome& outcome : op.outcomes) {
     if (!builder_.record(outcome) || !outcome.report) continue;
-    if (can_be_stored(outcome.report->envelope))
+    if (can_be_stored(outcome.report->envelope)) {
       consequences.reports.push_back(admit(std::move(*outcome.report), nullptr));
-    else
+      consequences.reports.back().report_on = outcome.message->id;
+    } else {
       log::error("a report is not a message that can be stored", {{"about", outcome.message->id.to_string()}});
+    }
   }
   consequences.outcomes += op.outcomes.size();
   return true;
@@ -218,8 +220,10 @@ Committer::Admission Committer::admit(NewMessage message, std::function<void(Res
   admitted->set_ledger(new_ledger(admitted->envelope));
   builder_.accept(*admitted, message.content);
   // Known before it can be found on disk, so that nobody makes a second object of it.
-  return {
-      .message = registry_.add(std::move(admitted)), .content = std::move(message.content), .done = std::move(done)};
+  return {.message = registry_.add(std::move(admitted)),
+          .content = std::move(message.content),
+          .done = std::move(done),
+          .report_on = {}};
 }
 
 /// Rises even when the clock steps back, now or between two runs: the head stores what comes next with every batch.
@@ -276,9 +280,8 @@ void Committer::admitted(std::vector<Admission> admissions) {
     entries.reserve(message.ledger()->records.size());
     for (const Ledger::Record& record : message.ledger()->records) entries.push_back(due_entry(message, record));
     ids.push_back(message.id);
-    accepted.push_back({.message = std::move(admission.message),
-                        .entries = std::move(entries),
-                        .is_report = admission.done == nullptr});
+    accepted.push_back(
+        {.message = std::move(admission.message), .entries = std::move(entries), .report_on = admission.report_on});
   }
   if (witness_) witness_(accepted);
   // The sink wakes other threads, which would be in the way of the one that answers the client.

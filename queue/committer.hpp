@@ -52,6 +52,7 @@ class Committer {
     MessagePtr message;
     std::string content;
     std::function<void(Result<MessageId>)> done;  // null for a report
+    std::optional<MessageId> report_on;
   };
   /// What happens when the batch is in the database.
   struct Consequences {

@@ -29,7 +29,7 @@ struct NewMessage {
 struct Accepted {
   MessagePtr message;
   std::vector<DueEntry> entries;
-  bool is_report = false;  ///< our own, of an outcome
+  std::optional<MessageId> report_on;  ///< our own report of an outcome: the message it is about
 };
 
 /// How one attempt of one due entry ended. Recorded in one batch: the old due record goes, progress is stored, a new

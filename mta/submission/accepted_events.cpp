@@ -3,9 +3,9 @@
 namespace danki::submission {
 namespace {
 
-void add(const queue::Message& message, TimePoint now, std::vector<events::Event>& events) {
-  const mail::Envelope& envelope = message.envelope;
-  const std::string id = message.id.to_string();
+void add(const queue::Accepted& one, TimePoint now, std::vector<events::Event>& events) {
+  const mail::Envelope& envelope = one.message->envelope;
+  const std::string id = one.message->id.to_string();
   const std::string from = envelope.reverse_path.is_null() ? "<>" : envelope.reverse_path.to_string();
   for (const mail::Recipient& recipient : envelope.recipients) {
     events::Event& event = events.emplace_back();
@@ -20,6 +20,7 @@ void add(const queue::Message& message, TimePoint now, std::vector<events::Event
     event.size = envelope.size;
     event.pool = envelope.pool;
     event.session = envelope.session;
+    if (one.report_on) event.reason = "report on " + one.report_on->to_string();
   }
 }
 
@@ -30,7 +31,7 @@ void record_accepted(const std::vector<queue::Accepted>& batch, events::EventLog
   std::vector<events::Event> accepted;
   accepted.reserve(batch.size());
   for (const queue::Accepted& one : batch) {
-    if (!one.is_report) add(*one.message, now, accepted);
+    add(one, now, accepted);
   }
   events.write(accepted);
 }

@@ -405,6 +405,17 @@ class Events(harness.EndToEnd):
         for message in receiver.messages():
             self.assertNotIn(b"X-Danki", message["content"])
 
+    def test_a_bounce_message_has_its_own(self):
+        receiver = harness.Receiver(self, '[[rule]]\nstage = "rcpt"\nrcpt = "bad@*"\naction = "reply"\n'
+                                          'reply = "550 5.1.1 no"\n')
+        relay = harness.Danki(self, {"*": receiver.next_hop})
+        id_ = relay.send("bad@inbox.test")
+        (delivered,) = relay.wait_event("delivered")
+        self.assertEqual((delivered["from"], delivered["to"]), ("<>", harness.SENDER))
+        own = relay.events(id=delivered["id"])
+        self.assertEqual([e["event"] for e in own], ["accepted", "delivered"])
+        self.assertEqual(own[0]["reason"], f"report on {id_}")
+
     def test_none_is_missing_under_load_and_kill(self):
         receiver = harness.Receiver(self)
         relay = harness.Danki(self, {"*.test": receiver.next_hop})
