@@ -1,5 +1,6 @@
 #include "mail/mailbox_list.hpp"
 
+#include "base/utf8.hpp"
 #include "mail/address.hpp"
 #include "mail/ascii.hpp"
 #include "mail/errors.hpp"
@@ -18,6 +19,10 @@ struct Token {
 
   bool is(char c) const { return kind == Kind::Special && special == c; }
 };
+
+using Tokens = std::vector<Token>;
+
+constexpr std::size_t kMaxPieces = 1'000;  // of one name or address: bounds the memory for tokens
 
 /// RFC 5322 section 3.2 and 4.1. Never recurses: nested comments are counted.
 class Lexer {
@@ -161,77 +166,147 @@ class MailboxListParser {
 
   /// A mailbox, or the beginning of a group up to its colon.
   bool parse_element(bool in_group, bool& began_group) {
-    std::vector<Token> words;  // a display name or a local part: known at the piece behind it
-    while (token_.kind == Token::Kind::Word || token_.kind == Token::Kind::Quoted || token_.is('.')) {
-      words.push_back(std::move(token_));
+    Tokens pieces;  // a name or an address: known at the piece behind it
+    if (!collect(pieces)) return false;
+    if (token_.is('<')) return advance() && parse_angle_address() && judge_display_name(pieces);
+    if (pieces.empty()) return fail("a character out of place");
+    if (holds_at(pieces)) {
+      std::size_t used = 0;
+      std::string mailbox;
+      if (!parse_addr_spec(pieces, used, mailbox)) return false;
+      return used == pieces.size() ? keep(std::move(mailbox)) : fail("no comma between two mailboxes");
+    }
+    const bool is_phrase = std::none_of(pieces.begin(), pieces.end(), is_literal);
+    if (!token_.is(':') || in_group || !is_phrase) return fail("a name without an address");
+    began_group = true;
+    return advance();
+  }
+
+  bool collect(Tokens& pieces) {
+    while (token_.kind == Token::Kind::Word || token_.kind == Token::Kind::Quoted || is_literal(token_) ||
+           token_.is('.') || token_.is('@')) {
+      if (pieces.size() == kMaxPieces) return fail("too many words before an address");
+      pieces.push_back(std::move(token_));
       if (!advance()) return false;
     }
-    if (token_.is('<')) return advance() && parse_angle_address();
-    if (token_.is('@')) return parse_addr_spec(words);
-    if (token_.is(':') && !in_group && !words.empty()) {
-      began_group = true;
-      return advance();
-    }
-    return fail(words.empty() ? "a character out of place" : "a name without an address");
+    return true;
+  }
+
+  static bool is_literal(const Token& token) { return token.kind == Token::Kind::Literal; }
+
+  static bool holds_at(const Tokens& pieces) {
+    return std::any_of(pieces.begin(), pieces.end(), [](const Token& piece) { return piece.is('@'); });
+  }
+
+  bool keep(std::string mailbox) {
+    if (found_.size() == kMaxMailboxes) return fail("too many mailboxes");
+    found_.push_back(std::move(mailbox));
+    return true;
   }
 
   /// Behind "<": [obs-route] addr-spec ">".
   bool parse_angle_address() {
-    if ((token_.is('@') || token_.is(',')) && !skip_route()) return false;
-    std::vector<Token> words;
-    while (token_.kind == Token::Kind::Word || token_.kind == Token::Kind::Quoted || token_.is('.')) {
-      words.push_back(std::move(token_));
-      if (!advance()) return false;
-    }
-    if (!token_.is('@')) return fail("no address between the angle brackets");
-    return parse_addr_spec(words) && expect('>', "an address without its closing angle bracket");
+    Tokens pieces;
+    if (!collect(pieces)) return false;
+    const bool has_route = token_.is(',') || token_.is(':') || (!pieces.empty() && pieces.front().is('@'));
+    if (has_route && !skip_route(pieces)) return false;
+    if (!holds_at(pieces)) return fail("no address between the angle brackets");
+    std::size_t used = 0;
+    std::string mailbox;
+    if (!parse_addr_spec(pieces, used, mailbox) || !keep(std::move(mailbox))) return false;
+    constexpr const char* kNoEnd = "an address without its closing angle bracket";
+    return used == pieces.size() ? expect('>', kNoEnd) : fail(kNoEnd);
   }
 
-  /// "@a.example,@b.example:" (section 4.4): means nothing any more.
-  bool skip_route() {
-    std::string ignored;
-    while (token_.is('@') || token_.is(',')) {
-      const bool names_domain = token_.is('@');
-      if (!advance() || (names_domain && !parse_domain(ignored))) return false;
+  /// "@a.example,@b.example:" (section 4.4): means nothing any more. `pieces` are what stands before its first comma or
+  /// colon, and then what stands behind its colon.
+  bool skip_route(Tokens& pieces) {
+    for (bool names_host = false;;) {
+      if (!pieces.empty()) {
+        std::size_t used = 1;
+        std::string ignored;
+        if (!pieces.front().is('@')) break;
+        if (!parse_domain(pieces, used, ignored)) return false;
+        if (used != pieces.size()) return fail("a route without its colon");
+        names_host = true;
+      }
+      const bool is_last = token_.is(':');
+      if (is_last && !names_host) break;
+      if (!is_last && !token_.is(',')) return fail("a route without its colon");
+      pieces.clear();
+      if (!advance() || !collect(pieces)) return false;
+      if (is_last) return true;
     }
-    return expect(':', "a route without its colon");
+    return fail("no address between the angle brackets");
   }
 
-  /// At the "@" behind the local part's `words`.
-  bool parse_addr_spec(const std::vector<Token>& words) {
+  /// An addr-spec that `pieces` begin with; `used` is where it ends.
+  bool parse_addr_spec(const Tokens& pieces, std::size_t& used, std::string& mailbox) {
     std::string content;
     bool wants_word = true;
-    for (const Token& word : words) {
-      const bool is_dot = word.is('.');
+    for (used = 0; used < pieces.size() && !pieces[used].is('@'); ++used) {
+      const Token& piece = pieces[used];
+      const bool is_dot = piece.is('.');
+      if (is_literal(piece)) return fail("a square bracket out of place before the @");
       if (is_dot == wants_word) return fail("a dot out of place before the @");
-      content += is_dot ? "." : word.text;
+      content += is_dot ? "." : piece.text;
       wants_word = is_dot;
     }
-    if (wants_word) return fail(words.empty() ? "nothing before the @" : "a dot out of place before the @");
+    if (wants_word) return fail(used == 0 ? "nothing before the @" : "a dot out of place before the @");
     std::string domain;
-    if (!advance() || !parse_domain(domain)) return false;
+    if (!parse_domain(pieces, ++used, domain)) return false;
     auto address = parse_address(as_local_part(content) + '@' + domain);
     if (!address) return fail(std::move(address.error().detail));
-    if (found_.size() == kMaxMailboxes) return fail("too many mailboxes");
-    found_.push_back(address->to_string());
+    mailbox = address->to_string();
     return true;
   }
 
-  /// obs-domain: atoms with dots, comments and spaces between them allowed; or a domain literal.
-  bool parse_domain(std::string& domain) {
-    domain.clear();
-    if (token_.kind == Token::Kind::Literal) {
-      domain = std::move(token_.text);
+  /// From `pieces[at]` on, obs-domain: atoms with dots, comments and spaces between them allowed; or a domain literal.
+  bool parse_domain(const Tokens& pieces, std::size_t& at, std::string& domain) {
+    if (at < pieces.size() && is_literal(pieces[at])) {
+      domain = pieces[at++].text;
       std::erase_if(domain, is_wsp);
-      return advance();
+      return true;
     }
-    for (bool wants_word = true;; wants_word = !wants_word) {
-      if (wants_word ? token_.kind != Token::Kind::Word : !token_.is('.')) {
-        return !wants_word || fail("no domain after the @");
-      }
-      domain += wants_word ? token_.text : ".";
-      if (!advance()) return false;
+    for (bool wants_word = true;; wants_word = !wants_word, ++at) {
+      const bool fits = at < pieces.size() && (wants_word ? pieces[at].kind == Token::Kind::Word : pieces[at].is('.'));
+      if (!fits) return !wants_word || fail("no domain after the @");
+      domain += wants_word ? pieces[at].text : ".";
     }
+  }
+
+  /// `name` stands before the address that was found last. RFC 5322 has no square brackets and no "@" in it unless
+  /// quoted; people write them, and are understood. But a reader that begins with what looks like an address, or has
+  /// other rules for brackets, must not come to another address than the one that the sender is judged by.
+  bool judge_display_name(const Tokens& name) {
+    if (!std::all_of(name.begin(), name.end(), is_harmless_if_literal)) {
+      return fail("more than words between square brackets: quote the name");
+    }
+    for (std::size_t i = 0; i < name.size(); ++i) {
+      if (!name[i].is('@') || !may_begin_domain(name, i + 1)) continue;
+      std::size_t used = 0;
+      std::string spelled;
+      const bool is_the_same =
+          parse_addr_spec(name, used, spelled) && used == name.size() && iequals(spelled, found_.back());
+      return is_the_same || fail("another address in the name before an address: quote the name");
+    }
+    return true;
+  }
+
+  static bool is_harmless_if_literal(const Token& token) {
+    if (!is_literal(token)) return true;
+    const std::string_view inside = std::string_view(token.text).substr(1, token.text.size() - 2);
+    return std::none_of(inside.begin(), inside.end(), [](char c) {
+      return is_control(c) || std::string_view("<>,;:@\"()[]\\").find(c) != std::string_view::npos;
+    });
+  }
+
+  /// True if somebody might read a domain of the Internet from `pieces[at]` on: one ASCII word is none. Others have
+  /// dots that are not ASCII.
+  static bool may_begin_domain(const Tokens& pieces, std::size_t at) {
+    if (at == pieces.size() || pieces[at].is('@')) return false;
+    const bool is_ascii_word = pieces[at].kind == Token::Kind::Word && is_ascii(pieces[at].text);
+    return !is_ascii_word || (at + 1 < pieces.size() && pieces[at + 1].is('.'));
   }
 
   Lexer lexer_;

@@ -4,14 +4,70 @@
 #include "mail/header_block.hpp"
 #include "tests/fuzz/require.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 using namespace danki;
 using namespace danki::mail;
 using danki::fuzz::require;
 
 namespace {
+
+/// `value` without comments, quoted strings, and white space around dots and ats: a reader that knows no more of the
+/// grammar than that.
+std::string simplified(std::string_view value) {
+  std::string text;
+  std::size_t depth = 0;
+  bool in_quotes = false;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const char c = value[i];
+    const bool is_hidden = in_quotes || depth > 0;
+    if (is_hidden && c == '\\') {
+      ++i;
+    } else if (in_quotes) {
+      in_quotes = c != '"';
+    } else if (c == '(') {
+      ++depth;
+    } else if (depth > 0) {
+      if (c == ')') --depth;
+    } else if (c == '"') {
+      in_quotes = true;
+      text += '"';
+    } else {
+      text += c == '\t' || c == '\r' || c == '\n' ? ' ' : c;
+    }
+  }
+  std::string close;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != ' ') {
+      close += text[i];
+      continue;
+    }
+    const std::size_t next = std::min(text.find_first_not_of(' ', i), text.size());
+    const bool touches = (next < text.size() && (text[next] == '.' || text[next] == '@')) ||
+                         (!close.empty() && (close.back() == '.' || close.back() == '@'));
+    if (!touches) close += ' ';
+    i = next - 1;
+  }
+  return close;
+}
+
+/// Whatever looks like an address of the Internet in an accepted list has the domain of one of its mailboxes: who reads
+/// that one as the sender reads a domain that was judged.
+void check_no_other_address(std::string_view value, const std::vector<std::string>& mailboxes) {
+  const std::string text = simplified(value);
+  for (std::size_t at = text.find('@'); at != std::string::npos; at = text.find('@', at + 1)) {
+    const bool in_route = at > 0 && (text[at - 1] == '<' || text[at - 1] == ',');
+    const std::size_t end = std::min(text.find_first_of("<>,;:@()[]\" ", at + 1), text.size());
+    const auto domain = normalise_domain(std::string_view(text).substr(at + 1, end - at - 1));
+    if (in_route || !domain || domain->find('.') == std::string::npos) continue;
+    require(std::any_of(mailboxes.begin(), mailboxes.end(),
+                        [&](const std::string& mailbox) { return mailbox.ends_with('@' + *domain); }));
+  }
+}
 
 void check_mailbox_list(std::string_view value) {
   const auto mailboxes = parse_mailbox_list(value);
@@ -27,6 +83,7 @@ void check_mailbox_list(std::string_view value) {
     again += mailbox + ", ";
   }
   require(parse_mailbox_list(again) == *mailboxes);
+  check_no_other_address(value, *mailboxes);
 }
 
 void check_fields(std::string_view message, const HeaderBlock& block) {

@@ -59,6 +59,8 @@ TEST(HeaderPolicy, RefusesOtherFromFields) {
         Case{"suffix is not a sub-domain", "From: a@notexample.com\r\n\r\n", "notexample.com"},
         Case{"foreign in a group", "From: g: a@example.com, b@other.example;\r\n\r\n", "other.example"},
         Case{"foreign behind a quoted name", "From: \"x@example.com\" <b@other.example>\r\n\r\n", "other.example"},
+        Case{"foreign as an unquoted name", "From: x@other.example <a@example.com>\r\n\r\n", "another address"},
+        Case{"foreign in brackets", "From: [x@other.example] <a@example.com>\r\n\r\n", "square brackets"},
         Case{"no mailbox", "From: nobody\r\n\r\n", "From field"}, Case{"empty", "From:\r\n\r\n", "From field"}}) {
     SCOPED_TRACE(c.name);
     const HeaderVerdict verdict = judge(c.header);
@@ -107,6 +109,9 @@ TEST(HeaderPolicy, TakesTheFormsThatSendersUse) {
        {Case{"folded", "From: a@example.com\r\nSubject: x\r\n y\r\n\tz\r\n\r\n"},
         Case{"a folded line of spaces", "From: a@example.com\r\nSubject: x\r\n \r\n\r\n"},
         Case{"folded behind the colon", "From: a@example.com\r\nX-Mailer:\r\n Some Mailer 1.0\r\n\r\n"},
+        Case{"brackets in a name", "From: [Shop] Support <a@example.com>\r\n\r\n"},
+        Case{"the address as its name", "From: a@example.com <a@example.com>\r\n\r\n"},
+        Case{"dot and at in a name", "From: Example.com @ Home <a@example.com>\r\n\r\n"},
         Case{"space before the colon", "From : a@example.com\r\n\r\n"},
         Case{"no value", "From: a@example.com\r\nSubject:\r\n\r\n"},
         Case{"odd names", "From: a@example.com\r\nX_my.field/2: x\r\nX-PHP-Originating-Script: 33:a.php\r\n\r\n"},
