@@ -11,6 +11,7 @@ import collections
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import smtplib
 import socket
@@ -282,16 +283,19 @@ def danki(arguments, *words):
 
 
 def where_next(arguments):
-    folder, socket_path = arguments.dir, arguments.dir / "admin.sock"
+    def quoted(path):  # for the shell it will be pasted into
+        return shlex.quote(str(path))
+
+    folder = arguments.dir
     live = f"""
     a message of your own  swaks --server 127.0.0.1:{arguments.port} --from {demo_messages.SHOP} --to you@inbox.test
-    the queue              {arguments.bin}/danki --socket {socket_path} queue
+    the queue              {quoted(arguments.bin / "danki")} --socket {quoted(folder / "admin.sock")} queue
     to stop it             ./quickstart --stop"""
     say(f"""
 --- where to look next
-    what arrived           ls {folder}/mail
-    what happened          less {folder}/data/events/events.log
-    the configuration      {folder}/danki.toml (docs/configuration.md)
+    what arrived           ls {quoted(folder / "mail")}
+    what happened          less {quoted(folder / "data/events/events.log")}
+    the configuration      {quoted(folder / "danki.toml")} (docs/configuration.md)
     how it works           docs/how-a-message-travels.md{'' if arguments.once else live}""")
 
 

@@ -16,9 +16,14 @@ set -euo pipefail
 mkdir -p "$1"
 dest=$(realpath "$1")
 
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# Whoever asks: what a user has fetched, root may find here as well. Exim reads a configuration only of whom it runs as
+# or of root, so the probe is made anew each time.
 runs() {
-  [ -x "$dest/exim" ] && printf 'primary_hostname = exim.test\nkeep_environment =\n' >"$dest/probe.conf" &&
-    "$dest/exim" -C "$dest/probe.conf" -bV >"$dest/probe.log" 2>&1
+  [ -x "$dest/exim" ] && printf 'primary_hostname = exim.test\nkeep_environment =\n' >"$work/probe.conf" &&
+    "$dest/exim" -C "$work/probe.conf" -bV >"$work/probe.log" 2>&1
 }
 write_command() {
   local id
@@ -28,20 +33,20 @@ write_command() {
   { cat /etc/group; echo "Debian-exim:x:$id:"; } >"$dest/group"
   cat >"$dest/exim" <<EOF
 #!/bin/sh
-LD_PRELOAD=libnss_wrapper.so NSS_WRAPPER_PASSWD=$dest/passwd NSS_WRAPPER_GROUP=$dest/group
+LD_PRELOAD=libnss_wrapper.so NSS_WRAPPER_PASSWD='$dest/passwd' NSS_WRAPPER_GROUP='$dest/group'
 export LD_PRELOAD NSS_WRAPPER_PASSWD NSS_WRAPPER_GROUP
-exec $dest/usr/sbin/exim4 "\$@"
+exec '$dest/usr/sbin/exim4' "\$@"
 EOF
   chmod 755 "$dest/exim"
 }
 if runs; then
-  echo "exim: $(grep -m 1 '^Exim version' "$dest/probe.log"), as $dest/exim"
+  echo "exim: $(grep -m 1 '^Exim version' "$work/probe.log"), as $dest/exim"
   exit 0
 fi
 
-download=$(mktemp -d)
-trap 'rm -rf "$download"' EXIT
-chmod 755 "$download"
+download=$work/download
+mkdir "$download"
+chmod 755 "$work" "$download"
 [ "$(id -u)" -ne 0 ] || chown _apt "$download" 2>/dev/null || true  # who downloads when root asks
 echo "exim: downloading exim4-daemon-heavy and exim4-base"
 fetch() {
@@ -56,8 +61,8 @@ chmod u-s "$dest/usr/sbin/exim4"
 write_command
 if ! runs; then
   echo "exim: $dest/exim does not run:" >&2
-  cat "$dest/probe.log" >&2
+  cat "$work/probe.log" >&2
   ldd "$dest/usr/sbin/exim4" | grep 'not found' >&2 || true
   exit 1
 fi
-echo "exim: $(grep -m 1 '^Exim version' "$dest/probe.log"), as $dest/exim"
+echo "exim: $(grep -m 1 '^Exim version' "$work/probe.log"), as $dest/exim"

@@ -31,14 +31,9 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 echo "packages: ${#missing[@]} missing: ${missing[*]}"
 
+scripts/ask-sudo.sh "packages: installing them"
 as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-  if ! command -v sudo >/dev/null; then
-    echo "packages: run this as root, or install sudo" >&2
-    exit 1
-  fi
-  as_root=(sudo)
-fi
+[ "$(id -u)" -eq 0 ] || as_root=(sudo)
 apt_get() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 "$@"
 }
