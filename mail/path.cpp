@@ -5,6 +5,7 @@
 #include "mail/errors.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <iterator>
 #include <optional>
 
@@ -53,6 +54,13 @@ int hex_value(char c) {
   if (is_digit(c)) return c - '0';
   const char upper = to_upper(c);
   return upper >= 'A' && upper <= 'F' ? upper - 'A' + 10 : -1;
+}
+
+/// Of a well-formed sequence of two to four octets.
+std::uint32_t code_point(std::string_view sequence) {
+  std::uint32_t code = static_cast<unsigned char>(sequence.front()) & (0x7Fu >> sequence.size());
+  for (const char c : sequence.substr(1)) code = code << 6 | (static_cast<unsigned char>(c) & 0x3Fu);
+  return code;
 }
 
 bool is_xchar(char c) {
@@ -153,6 +161,25 @@ Result<std::string> decode_xtext(std::string_view text) {
     i += 2;
   }
   return decoded;
+}
+
+std::string ascii_orcpt(std::string_view orcpt) {
+  const bool is_utf8_type = istarts_with(orcpt, "utf-8;");
+  std::string ascii;
+  ascii.reserve(orcpt.size());
+  while (!orcpt.empty()) {
+    const std::size_t length = std::max<std::size_t>(1, utf8_sequence_length(orcpt));
+    const std::string_view sequence = orcpt.substr(0, length);
+    if (!is_non_ascii(sequence.front())) {
+      ascii += sequence;
+    } else if (is_utf8_type && length > 1) {
+      fmt::format_to(std::back_inserter(ascii), "\\x{{{:X}}}", code_point(sequence));
+    } else {
+      ascii += encode_xtext(sequence);
+    }
+    orcpt.remove_prefix(length);
+  }
+  return ascii;
 }
 
 }  // namespace danki::mail

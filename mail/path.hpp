@@ -46,4 +46,8 @@ std::string encode_xtext(std::string_view text);
 /// 6533 section 3). The error is mail::Errc::BadXtext.
 Result<std::string> decode_xtext(std::string_view text);
 
+/// An ORCPT value ("type;address") for hosts without SMTPUTF8 too: characters beyond ASCII of an address of type utf-8
+/// written as "\x{7528}" (utf-8-addr-xtext, RFC 6533 section 3), of another type in xtext. ASCII stays as it is.
+std::string ascii_orcpt(std::string_view orcpt);
+
 }  // namespace danki::mail

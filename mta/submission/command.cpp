@@ -210,7 +210,12 @@ std::expected<mail::Recipient, Answer> parse_rcpt(std::string_view argument, boo
   for (const mail::Parameter& parameter : *parameters) {
     if (auto no = take_rcpt_parameter(parameter, recipient)) return std::unexpected(std::move(*no));
   }
-  if (!smtputf8 && !is_ascii(recipient.orcpt)) return std::unexpected(non_ascii_address());
+  if (!is_ascii(recipient.orcpt)) {
+    if (!smtputf8) return std::unexpected(non_ascii_address());
+    // The next host may know DSN without SMTPUTF8. What is too long for it in ASCII helps nobody.
+    recipient.orcpt = mail::ascii_orcpt(recipient.orcpt);
+    if (recipient.orcpt.size() > kMaxOrcptBytes) recipient.orcpt.clear();
+  }
   return recipient;
 }
 

@@ -1,5 +1,6 @@
 // Input: what follows "MAIL FROM:" or "RCPT TO:".
 
+#include "base/utf8.hpp"
 #include "mail/path.hpp"
 #include "tests/fuzz/require.hpp"
 
@@ -52,5 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_path(text, {.allow_null = false, .allow_postmaster = true});
   check_parameters(text);
   require(decode_xtext(encode_xtext(text)) == std::string(text));
+  const std::string ascii = ascii_orcpt(text);
+  require(is_ascii(ascii) && ascii_orcpt(ascii) == ascii && (!is_ascii(text) || ascii == text));
   return 0;
 }

@@ -117,5 +117,19 @@ TEST(Xtext, RefusesWhatIsNone) {
   }
 }
 
+TEST(Orcpt, IsWrittenInAscii) {  // RFC 6533 section 3, RFC 3461 section 4
+  struct Case {
+    std::string_view orcpt, want;
+  };
+  for (const Case& c :
+       {Case{"rfc822;a+2Bb@x.jp", "rfc822;a+2Bb@x.jp"}, Case{"utf-8;a\\x{E9}@x.jp", "utf-8;a\\x{E9}@x.jp"},
+        Case{"utf-8;用户@例え.jp", "utf-8;\\x{7528}\\x{6237}@\\x{4F8B}\\x{3048}.jp"},
+        Case{"UTF-8;\xC3\xA9\xC2\x80@x.jp", "UTF-8;\\x{E9}\\x{80}@x.jp"},
+        Case{"utf-8;\xF0\x9F\x98\x80@x.jp", "utf-8;\\x{1F600}@x.jp"},
+        Case{"rfc822;\xC3\xA9@x.jp", "rfc822;+C3+A9@x.jp"}, Case{"utf-8;\xFF@x.jp", "utf-8;+FF@x.jp"}}) {
+    EXPECT_EQ(ascii_orcpt(c.orcpt), c.want);
+  }
+}
+
 }  // namespace
 }  // namespace danki::mail

@@ -126,5 +126,20 @@ TEST(HeloName, IsPrintableWithoutSpaces) {
   EXPECT_FALSE(is_helo_name(std::string(256, 'x')));
 }
 
+TEST(ParseRcpt, KeepsAnOrcptThatAnyHostTakes) {  // RFC 6533 section 3
+  const auto got = parse_rcpt("TO:<a@example.com> ORCPT=utf-8;\xE6\x9C\x88@example.com", true);
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->orcpt, "utf-8;\\x{6708}@example.com");
+  EXPECT_EQ(parse_rcpt("TO:<a@example.com> ORCPT=utf-8;\xE6\x9C\x88@example.com", false).error().code, 553);
+  EXPECT_EQ(parse_rcpt("TO:<a@example.com> ORCPT=utf-8;\\x{6708}@example.com", false)->orcpt,
+            "utf-8;\\x{6708}@example.com");
+  std::string many = "TO:<a@example.com> NOTIFY=DELAY ORCPT=utf-8;";
+  for (int i = 0; i < 100; ++i) many += "\xE6\x9C\x88";
+  const auto too_long = parse_rcpt(many, true);
+  ASSERT_TRUE(too_long);
+  EXPECT_EQ(too_long->orcpt, "") << "hosts may refuse one over 500 octets; without it a DSN only says less";
+  EXPECT_EQ(too_long->notify, mail::kNotifyDelay);
+}
+
 }  // namespace
 }  // namespace danki::submission
