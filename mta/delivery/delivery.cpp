@@ -21,6 +21,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -42,6 +43,8 @@ using IoTask = std::move_only_function<void()>;
 Scheduler::Limits scheduler_limits(const queue::Spool& spool) {
   Scheduler::Limits limits;
   limits.max_unrecorded = spool.max_unrecorded();
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) limits.connections = most_connections(files.rlim_cur);
   return limits;
 }
 

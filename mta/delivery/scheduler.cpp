@@ -306,6 +306,7 @@ void Scheduler::run() {
     park_closed(now, kSweepEvery);
     try_all_parked(now);
     ask_again(now);
+    wake_waiting(starved_.size() + above_share_.size());
     sites_.sweep(now, [this](const std::string& domain) { return lanes_.has_parked(domain); });
   }
   while (!reload_at_.empty() && reload_at_.begin()->first <= now) {
@@ -330,6 +331,10 @@ void Scheduler::run() {
     if (Site* site = sites_.find_site(name)) mark(*site);
     if (LaneGroup* group = lanes_.find_group(name)) try_parked(*group, now);
     site_wakes_.erase(site_wakes_.begin());
+  }
+  if (no_opening_before_ != SteadyPoint{} && no_opening_before_ <= now) {
+    no_opening_before_ = SteadyPoint{};
+    wake_waiting(starved_.size() + above_share_.size());
   }
   if (!stopping_) {
     do {
@@ -357,6 +362,7 @@ std::optional<TimePoint> Scheduler::next_wake() const {
   if (!domain_wakes_.empty()) earlier(domain_wakes_.begin()->first);
   if (!site_wakes_.empty()) earlier(site_wakes_.begin()->first);
   if (!connecting_.empty()) earlier(connecting_.front().first);
+  if (no_opening_before_ != SteadyPoint{}) earlier(no_opening_before_);
   const auto lane = lanes_.next_wake();
   if (!lane || stopping_) return calendar(next);  // stopping, no lane is read
   return std::min(calendar(next), *lane);

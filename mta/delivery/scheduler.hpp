@@ -49,6 +49,13 @@ struct EntrySelector {
 
 /// How often the scheduler looks through what it holds: for what expired, and for what had better wait on disk.
 constexpr std::chrono::seconds kSweepEvery{5};
+/// How long a connection may take to be greeted before its mail looks for another: above most round trips and
+/// greetings.
+constexpr std::chrono::milliseconds kSlowConnect{500};
+
+/// How many connections to have at once for so many open files: half of what spool, logs and listeners leave; the other
+/// half is for sessions.
+std::size_t most_connections(std::uint64_t open_files);
 
 class Scheduler {
  public:
@@ -57,6 +64,7 @@ class Scheduler {
     std::size_t lease_bulk = 8;  ///< messages a connection holds at once
     std::size_t lease_transactional = 1;
     std::size_t max_unrecorded = 1000;  ///< outcomes; then nothing new is taken
+    std::size_t connections = 20000;    ///< at once, to all sites
   };
 
   Scheduler(SchedulerPorts& ports, const Clock& clock, Random& random, std::shared_ptr<const Options> options,
@@ -116,8 +124,9 @@ class Scheduler {
     bool ungreeted = false;  // connecting, and a reason not to open another
     bool closing = false;    // takes nothing more
     bool idle = false;
-    bool outdated = false;  // its source has another address or name by now: what it meets says nothing of the path
-    std::string source_ip;  // as receivers see it
+    bool making_way = false;  // ends for a site that is starved of connections
+    bool outdated = false;    // its source has another address or name by now: what it meets says nothing of the path
+    std::string source_ip;    // as receivers see it
     std::set<ItemId> leased;
     std::uint32_t taken = 0;
     std::uint32_t max_messages = 0;
@@ -180,6 +189,16 @@ class Scheduler {
   void forget(Connection& connection);
   void path_failed(Path& path, const std::string& problem);
   void leave_source(const Source& source);
+
+  // --- connections to all sites together: scheduler_budget.cpp ---
+  bool may_open_another(const Site& site) const;
+  std::size_t connections_share() const;
+  bool is_crowded() const;
+  void make_way(Connection& connection);
+  void wait_for_connection(Site& site, bool is_due);
+  void wake_waiting(std::size_t most);
+  void wake_waiting();
+  void local_trouble(Path& path, const std::string& problem, bool concerns_all);
   void pull(Source& source, const std::string& reason);
   void check_pulled(SteadyPoint now);
   void expire_ready(TimePoint now);
@@ -202,6 +221,13 @@ class Scheduler {
   bool stopping_ = false;
   std::deque<std::pair<SteadyPoint, ConnectionId>> connecting_;  // when each is no longer waited for
   std::vector<Site*> dirty_;
+  std::set<ConnectionId> idle_;
+  std::size_t connected_sites_ = 0;  // sites with connections
+  std::deque<Site*> starved_;        // kept from opening by the bound on all, and below their share
+  std::deque<Site*> above_share_;    // likewise, not below it
+  std::size_t making_way_ = 0;       // connections that end for them
+  SteadyPoint no_opening_before_{};  // this machine lacked what a connection needs
+  SteadyPoint tell_trouble_again_at_{};
   std::vector<FinishedAttempt> finished_;
   std::vector<std::pair<ItemId, queue::MessageId>> to_load_;
   std::set<std::pair<SteadyPoint, ItemId>> reload_at_;  // loads that failed

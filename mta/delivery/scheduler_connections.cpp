@@ -1,4 +1,4 @@
-// Which connection takes what: choice of source, opening, leases, reports.
+// The life of connections: opening, leases, reports, the end.
 #include "base/log.hpp"
 #include "mta/delivery/scheduler.hpp"
 
@@ -9,10 +9,7 @@ namespace danki::delivery {
 
 namespace {
 
-constexpr std::chrono::milliseconds kSlowConnect{500};  // above most round trips and greetings
-constexpr std::size_t kMostFurtherTries = 4;            // at once, beyond what is due
-constexpr unsigned kMostDoublings = 6;                  // of the time between them: 32 s
-constexpr unsigned kMaxUntouchedReturns = 5;            // then the host's trouble counts as this message's
+constexpr unsigned kMaxUntouchedReturns = 5;  // then the host's trouble counts as this message's
 
 /// Another one of the most preferred hosts comes first each time: an answer of DNS serves many connections, and the
 /// load is to be spread among equals (RFC 5321 section 5.1).
@@ -30,161 +27,6 @@ void begin_with_any_of_the_best(std::vector<HostTarget>& targets, Random& random
 }
 
 }  // namespace
-
-Path& Scheduler::path(Site& site, Source& source) {
-  auto& slot = site.paths[source.name];
-  if (!slot) {
-    slot = std::make_unique<Path>();
-    slot->source = source.name;
-    slot->site = &site;
-    refresh(*slot);
-  }
-  return *slot;
-}
-
-/// Domains that share a site share its connections, so the strictest of their limits holds for all.
-void Scheduler::refresh(Path& path) {
-  std::optional<PathLimits> strict;
-  for (const auto& [name, kind] : path.site->kinds) {
-    PathLimits limits = path_limits(*options_, path.source, path.site->name, "", kind.example);
-    strict = strict ? strictest(*strict, limits) : limits;
-  }
-  const PathLimits limits = strict ? *strict : path_limits(*options_, path.source, path.site->name, "", "");
-  path.limit_connections = limits.connections;
-  path.limit_messages = limits.messages_per_connection;
-  path.limit_recipients = limits.recipients_per_transaction;
-  path.tls = limits.tls;
-}
-
-bool Scheduler::may_open(const Path& path, const PoolReady& ready) const {
-  std::size_t open = path.connections.size();
-  // From a limit of three on, bulk alone leaves the last connection to transactional mail.
-  bool bulk_alone = ready.ready[0] == 0;
-  std::size_t limit = path.limit_connections;
-  if (bulk_alone && limit >= 3) --limit;
-  return open < limit;
-}
-
-bool Scheduler::eligible(Site& site, const PoolReady& ready, Source& source, bool allow_open) {
-  if (!source.pulled.empty() || !options_->sources.contains(source.name)) return false;
-  if (!reaches(site, source)) return false;
-  Path& candidate = path(site, source);
-  if (candidate.closed_until > clock_.steady()) return false;
-  return !candidate.idle.empty() || (allow_open && may_open(candidate, ready));
-}
-
-Scheduler::Source* Scheduler::choose_source(Site& site, PoolReady& ready, const PoolOptions& pool, bool allow_open) {
-  std::vector<Source*> candidates;
-  std::size_t missing = 0;
-  auto consider = [&](const std::string& name) {
-    auto found = sources_.find(name);
-    if (found == sources_.end() || !found->second.pulled.empty()) {
-      ++missing;
-    } else if (eligible(site, ready, found->second, allow_open)) {
-      candidates.push_back(&found->second);
-    }
-  };
-  for (const std::string& name : pool.sources) consider(name);
-  // A standby steps in for each active source that is out.
-  std::size_t steps_in = std::min(missing, pool.standby.size());
-  for (std::size_t i = 0; i < steps_in; ++i) consider(pool.standby[i]);
-  if (candidates.empty()) return nullptr;
-  // A path that keeps us waiting gets another connection when no other path may.
-  auto hangs = [&](Source* source) {
-    const Path& candidate = path(site, *source);
-    return candidate.idle.empty() && candidate.hangs();
-  };
-  if (!std::all_of(candidates.begin(), candidates.end(), hangs)) std::erase_if(candidates, hangs);
-  // Smooth weighted round robin: even in the short run too.
-  double total = 0;
-  Source* best = nullptr;
-  double best_turn = 0;
-  for (Source* candidate : candidates) {
-    double& turn = ready.turn[candidate->name];
-    turn += candidate->weight;
-    total += candidate->weight;
-    if (!best || turn > best_turn) {
-      best = candidate;
-      best_turn = turn;
-    }
-  }
-  ready.turn[best->name] -= total;
-  return best;
-}
-
-std::size_t Scheduler::leases_wanted(const PoolReady& ready, std::size_t bulk) const {
-  return ready.ready[0] + (bulk + limits_.lease_bulk - 1) / limits_.lease_bulk;
-}
-
-Scheduler::Serving Scheduler::serving(const Site& site, const PoolOptions& pool) const {
-  Serving serving;
-  for (const auto* names : {&pool.sources, &pool.standby}) {
-    for (const std::string& name : *names) {
-      auto path = site.paths.find(name);
-      if (path == site.paths.end()) continue;
-      serving.connecting += path->second->connecting;
-      serving.ungreeted += path->second->ungreeted;
-      serving.busy += path->second->connected - path->second->idle.size() - path->second->retired;
-    }
-  }
-  return serving;
-}
-
-void Scheduler::dispatch(Site& site) {
-  if (std::exchange(site.limits_stale, false)) {
-    for (auto& [name, path] : site.paths) refresh(*path);
-  }
-  for (auto& [name, ready] : site.pools) {
-    if (ready.ready[0] + ready.ready[1] > 0) dispatch_pool(site, name, ready);
-  }
-}
-
-void Scheduler::dispatch_pool(Site& site, const std::string& pool_name, PoolReady& ready) {
-  auto pool = options_->pools.find(pool_name);
-  if (pool == options_->pools.end()) {
-    site.last_reply = "pool " + pool_name + " is not configured";
-    return;
-  }
-  while (ready.ready[0] + ready.ready[1] > 0 && !saturated() && !stopping_) {
-    // What a connection under way will take is spoken for: taking it elsewhere would always favour who is there
-    // already.
-    const Serving serving = this->serving(site, pool->second);
-    if (leases_wanted(ready, ready.ready[1]) <= serving.connecting) return;
-    // Bulk that the busy connections take next, eight at a time, is no reason for another one.
-    std::size_t soon_taken = serving.busy * limits_.lease_bulk;
-    std::size_t bulk = ready.ready[1] > soon_taken ? ready.ready[1] - soon_taken : 0;
-    const std::size_t wanted = leases_wanted(ready, bulk);
-    const bool is_due = wanted > serving.ungreeted;
-    const bool allow_open =
-        is_due || (wanted > serving.connecting && may_try_further(site, ready, serving.ungreeted - wanted));
-    Source* source = choose_source(site, ready, pool->second, allow_open);
-    if (!source) return;
-    Path& chosen = path(site, *source);
-    if (chosen.idle.empty()) {
-      if (serving.ungreeted == 0) ready.further_tries = 0;
-      if (!is_due) ++ready.further_tries;
-      if (!is_due || serving.ungreeted == 0) {
-        ready.next_try_at = clock_.steady() + kSlowConnect * (1u << std::min(ready.further_tries, kMostDoublings));
-      }
-      open(site, chosen, *source);
-      continue;
-    }
-    Connection& connection = connections_.at(chosen.idle.back());
-    leave_idle(connection);
-    lease(connection, pool_name);
-    if (connection.leased.empty()) refill(connection);  // what it took had expired
-  }
-}
-
-/// Every message that is due may have a connection opened for it. One that is late is no reason for a whole row of
-/// others: mail that it keeps waiting gets one further try, on another path if there is one, then one after twice the
-/// time, and so on, a few at most until a host answers.
-bool Scheduler::may_try_further(Site& site, const PoolReady& ready, std::size_t beyond_due) {
-  if (beyond_due >= kMostFurtherTries) return false;
-  if (ready.next_try_at <= clock_.steady()) return true;
-  site_wakes_.emplace(ready.next_try_at, site.name);
-  return false;
-}
 
 /// The site answers: connections that are late are their paths' trouble, and the others need not wait for them.
 void Scheduler::note_answer(Site& site) {
@@ -205,6 +47,7 @@ void Scheduler::leave_idle(Connection& connection) {
   if (!connection.idle) return;
   connection.idle = false;
   std::erase(connection.path->idle, connection.id);
+  idle_.erase(connection.id);
 }
 
 /// It takes nothing more; it still counts as open until it is closed.
@@ -242,7 +85,7 @@ void Scheduler::open(Site& site, Path& path, Source& source) {
   connection.ungreeted = true;
   path.connections.insert(plan.id);
   connecting_.emplace_back(clock_.steady() + kSlowConnect, plan.id);
-  ++site.connections;
+  if (site.connections++ == 0) ++connected_sites_;
   ++path.connecting;
   ++path.ungreeted;
   ++source.connections;
@@ -284,6 +127,8 @@ void Scheduler::on_connect_failed(ConnectionId id, const SessionFailure& failure
       std::string(to_string(failure.stage)) + ": " + (failure.reply ? failure.reply->to_string() : failure.error);
   if (connection.outdated) {
     mark(*connection.path->site);
+  } else if (failure.no_descriptor || failure.no_port) {
+    local_trouble(*connection.path, problem, failure.no_descriptor);
   } else if (failure.source_at_fault) {
     pull(*connection.source, "bind failed: " + failure.error);
   } else if (!stopping_) {
@@ -350,6 +195,11 @@ void Scheduler::refill(Connection& connection) {
   bool used_up = connection.max_messages > 0 && connection.taken >= connection.max_messages;
   bool unwanted =
       stopping_ || !connection.source->pulled.empty() || !options_->sources.contains(connection.source->name);
+  // What it holds it sends; a new one takes something at least.
+  if (!unwanted && connection.taken > 0 && is_crowded() && path.site->connections > connections_share()) {
+    make_way(connection);
+    return;
+  }
   if (!used_up && !unwanted && connection.leased.size() <= limits_.lease_bulk / 2) {
     // From another pool first each time: a connection that two pools share is not the first one's alone.
     std::map<std::string, PoolReady>& pools = path.site->pools;
@@ -373,9 +223,14 @@ void Scheduler::refill(Connection& connection) {
     ports_.close(connection.id);
     return;
   }
+  if (connection.leased.empty() && is_crowded()) {
+    make_way(connection);
+    return;
+  }
   if (connection.leased.empty() && !connection.idle) {
     connection.idle = true;
     path.idle.push_back(connection.id);
+    idle_.insert(connection.id);
   }
 }
 
@@ -469,11 +324,13 @@ void Scheduler::forget(Connection& connection) {
   if (connection.connected) --path.connected;
   if (connection.connected && connection.closing) --path.retired;
   path.connections.erase(connection.id);
-  --path.site->connections;
+  if (connection.making_way) --making_way_;
+  if (--path.site->connections == 0) --connected_sites_;
   const Source& source = *connection.source;
   --connection.source->connections;
   connections_.erase(connection.id);
   if (source.connections == 0 && !options_->sources.contains(source.name)) sources_.erase(std::string(source.name));
+  wake_waiting();
 }
 
 }  // namespace danki::delivery

@@ -32,6 +32,11 @@ class SessionOpener {
       const bool source_at_fault = stream.error().code == net::Errc::BindFailed;
       fail(source_at_fault ? Stage::Bind : Stage::Connect, stream.error());
       failure_->source_at_fault = source_at_fault;
+      const std::error_code code = stream.error().code;
+      failure_->no_descriptor = code == std::errc::too_many_files_open ||
+                                code == std::errc::too_many_files_open_in_system ||
+                                code == std::errc::no_buffer_space || code == std::errc::not_enough_memory;
+      failure_->no_port = code == std::errc::address_not_available || code == std::errc::address_in_use;
       co_return nullptr;
     }
     state_ = std::make_unique<State>(target_, options_, std::move(*stream));
@@ -133,7 +138,7 @@ class SessionOpener {
       co_return fail(Stage::Tls, Error(net::Errc::TlsFailed, "the certificate was not verified"));
     }
     state_->tls = *info;
-    state_->extensions = Extensions{};  // RFC 3207 section 4.2: what was said in the clear is forgotten
+    state_->extensions = Extensions{};     // RFC 3207 section 4.2: what was said in the clear is forgotten
     const bool greeted = co_await ehlo();  // not in the condition: GCC 12 makes a crash of that
     if (greeted) co_return true;
     // TLS 1.3: a refused handshake shows only at the first octets after it.

@@ -20,6 +20,8 @@ struct SessionFailure {
   std::optional<mail::Reply> reply;  ///< empty: the transport failed
   std::string error;                 ///< for people
   bool source_at_fault = false;      ///< the source's address could not be bound
+  bool no_descriptor = false;        ///< this host had no descriptor or memory for another connection
+  bool no_port = false;              ///< this host had no free port of the source towards the target
 };
 
 struct SessionOptions {

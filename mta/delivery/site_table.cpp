@@ -235,7 +235,8 @@ void SiteTable::sweep(SteadyPoint now, const std::function<bool(const std::strin
     Site& site = *it->second;
     bool backing_off = std::any_of(site.paths.begin(), site.paths.end(),
                                    [&](const auto& path) { return path.second->closed_until > now; });
-    if (site.domains == 0 && site.connections == 0 && site.in_flight == 0 && !site.dirty && !backing_off) {
+    if (site.domains == 0 && site.connections == 0 && site.in_flight == 0 && !site.dirty && !site.waiting &&
+        !backing_off) {
       it = sites_.erase(it);
     } else {
       ++it;

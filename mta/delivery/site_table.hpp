@@ -93,7 +93,8 @@ struct Site {
   std::size_t connections = 0;
   std::size_t pool_turn = 0;  ///< which pool a connection is filled from first
   std::string last_reply;
-  bool dirty = false;  ///< in the list of sites to dispatch
+  bool dirty = false;    ///< in the list of sites to dispatch
+  bool waiting = false;  ///< for a connection to any site to end
 
   std::size_t ready(mail::MailClass klass) const;
 };
