@@ -35,7 +35,7 @@ constexpr const char* kUsage =
     "  --check          read and check it, print what is wrong or without effect, and end\n"
     "  --repair-spool   salvage a damaged spool; stop the daemon first\n"
     "  --version\n"
-    "Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end in order.\n";
+    "Signals: SIGHUP reads the configuration again and opens log.file anew, SIGTERM and SIGINT end in order.\n";
 
 constexpr mode_t kFileMask = 027;  // spool, events and log hold other people's mail
 
