@@ -102,13 +102,13 @@ asio::awaitable<void> Worker::accept(std::shared_ptr<Listener> listener) {
   while (listener->acceptor.is_open()) {
     auto [ec, socket] = co_await listener->acceptor.async_accept(kAwait);
     if (!listener->acceptor.is_open()) break;
-    if (ec == asio::error::no_descriptors || ec == asio::error::no_buffer_space || ec == asio::error::no_memory) {
+    if (ec == asio::error::connection_aborted) continue;  // the client has gone again
+    if (ec) {  // EMFILE, ENFILE, ENOBUFS, ENOMEM: it lasts, and asking again at once would take a processor
       if (!std::exchange(is_exhausted, true)) log::warn("cannot accept connections", {{"error", ec.message()}});
       asio::steady_timer pause(context_, kAcceptPause);
       co_await pause.async_wait(kAwait);
       continue;
     }
-    if (ec) continue;  // the client has gone again
     is_exhausted = false;
     shared_.connections.fetch_add(1, std::memory_order_relaxed);
     tasks_.spawn("smtp session", Session::serve(*this, listener->options, std::move(socket)));

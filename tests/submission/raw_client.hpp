@@ -19,12 +19,17 @@ namespace danki::submission::test {
 /// A blocking SMTP client that sends what a test says, good or bad. Plain or TLS. Every wait ends after ten seconds.
 class RawClient {
  public:
-  explicit RawClient(std::uint16_t port, const std::string& from = "127.0.0.1", const std::string& to = "127.0.0.1") {
-    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  struct Unconnected {};
+  /// Only the socket: connect_to() is next.
+  explicit RawClient(Unconnected) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {}
+  explicit RawClient(std::uint16_t port, const std::string& from = "127.0.0.1", const std::string& to = "127.0.0.1")
+      : RawClient(Unconnected{}) {
+    connect_to(port, from, to);
+  }
+  void connect_to(std::uint16_t port, const std::string& from = "127.0.0.1", const std::string& to = "127.0.0.1") {
     const sockaddr_in source = address(from, 0), target = address(to, port);
     if (fd_ < 0 || ::bind(fd_, reinterpret_cast<const sockaddr*>(&source), sizeof source) != 0 ||
         ::connect(fd_, reinterpret_cast<const sockaddr*>(&target), sizeof target) != 0) {
-      if (fd_ >= 0) ::close(fd_);
       throw std::runtime_error("cannot connect");
     }
   }
