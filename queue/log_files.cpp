@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
@@ -91,7 +92,9 @@ IOStatus LogFiles::NewWritableFile(const std::string& path, const rocksdb::FileO
   const std::scoped_lock lock(mutex_);
   std::erase_if(logs_, [](const std::weak_ptr<Log>& old) { return old.expired(); });
   logs_.push_back(log);
-  new_name_in_ = std::filesystem::path(path).parent_path().string();
+  const std::filesystem::path file = path;
+  newest_ = std::strtoull(file.filename().c_str(), nullptr, 10);
+  new_name_in_ = file.parent_path().string();
   return status;
 }
 
@@ -109,11 +112,6 @@ IOStatus LogFiles::sync() {
     if (const auto log = weak.lock()) status = log->sync_what_is_new();
   }
   return status;
-}
-
-bool LogFiles::has_new_log() const {
-  const std::scoped_lock lock(mutex_);
-  return !new_name_in_.empty();
 }
 
 /// Without its name a new log would be gone with the power.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,8 +30,8 @@ class LogFiles final : public rocksdb::FileSystemWrapper {
   /// log that RocksDB closed held is in tables by then. For one thread; others may write and sync meanwhile.
   rocksdb::IOStatus sync();
 
-  /// A log was created since the last sync().
-  bool has_new_log() const;
+  /// The number of the log created last; 0 before the first.
+  std::uint64_t newest() const { return newest_; }
 
  private:
   class Log;
@@ -38,7 +40,8 @@ class LogFiles final : public rocksdb::FileSystemWrapper {
 
   mutable std::mutex mutex_;
   std::vector<std::weak_ptr<Log>> logs_;  // RocksDB's handles own them
-  std::string new_name_in_;               // the directory to sync; empty when there is no new log
+  std::atomic<std::uint64_t> newest_{0};
+  std::string new_name_in_;  // the directory to sync; empty when there is no new log
 };
 
 }  // namespace danki::queue

@@ -1,5 +1,6 @@
 #include "queue/repair_copy.hpp"
 
+#include "queue/log_list.hpp"
 #include "queue/store.hpp"
 
 #include <cerrno>
@@ -64,8 +65,10 @@ Result<void> copy_database(rocksdb::Env& env, const std::filesystem::path& from,
   for (const auto& entry : std::filesystem::directory_iterator(from, problem)) {
     const auto name = entry.path().filename();
     std::error_code ignored;
+    // The list of logs is about what was there, not about what can be read of it.
+    const bool is_left = name == "LOCK" || name == kLogList;
     const bool is_wanted =
-        entry.is_regular_file(ignored) && name != "LOCK" && (logs == Logs::Copy || name.extension() != ".log");
+        entry.is_regular_file(ignored) && !is_left && (logs == Logs::Copy || name.extension() != ".log");
     if (!is_wanted) continue;
     const auto status = copy_file(env, entry.path(), to / name);
     if (!status.ok()) return std::unexpected(to_error(status, entry.path().string()));

@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "queue/database_swap.hpp"
 #include "queue/errc.hpp"
+#include "queue/log_list.hpp"
 #include "queue/wal_check.hpp"
 
 #include <algorithm>
@@ -40,6 +41,30 @@ class FailureListener final : public rocksdb::EventListener {
   std::atomic<bool>& background_failed_;
   std::atomic<bool>& log_failed_;
 };
+
+/// Ends the replay of logs before one of them.
+class StopAtLog final : public rocksdb::WalFilter {
+ public:
+  explicit StopAtLog(std::uint64_t log) : log_(log) {}
+  const char* Name() const override { return "danki.stop"; }
+  WalProcessingOption LogRecordFound(unsigned long long log, const std::string&, const rocksdb::WriteBatch&,
+                                     rocksdb::WriteBatch*, bool*) override {
+    return log < log_ ? WalProcessingOption::kContinueProcessing : WalProcessingOption::kStopReplay;
+  }
+
+ private:
+  const std::uint64_t log_;
+};
+
+Result<std::optional<Head>> read_head_of(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family) {
+  std::string stored;
+  const auto status = db.Get({}, family, rocksdb::Slice(kHeadKey), &stored);
+  if (status.IsNotFound()) return std::nullopt;
+  if (!status.ok()) return std::unexpected(to_error(status, "head of the spool"));
+  auto head = decode_head(stored);
+  if (!head) return std::unexpected(head.error());
+  return *head;
+}
 
 std::unexpected<Error> damaged(std::string detail) {
   detail += fmt::format("; \"{}\" saves what can be read", kRepairCommand);
@@ -107,6 +132,9 @@ Result<void> Store::take_directory() {
 
 Result<void> Store::open_database() {
   if (auto known = check_families(); !known) return known;
+  if (!is_repairing_) {
+    if (auto there = check_logs(); !there) return there;
+  }
   const std::string path = database_path(options_);
   for (bool tail_was_cut = false;;) {
     ContinuityFilter filter;
@@ -150,6 +178,45 @@ Result<void> Store::check_families() {
       return std::unexpected(Error{Errc::UnknownFormat, fmt::format("{}: column family \"{}\"", path, name)});
   }
   return {};
+}
+
+/// A log that is gone was removed by RocksDB, if all it held is in tables; else by somebody. Before RocksDB opens the
+/// database and goes on without it, so that it can still be put back.
+Result<void> Store::check_logs() {
+  const std::filesystem::path path = database_path(options_);
+  const auto logs = read_log_list(*env_, path);
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    const std::string file = (path / log_name(logs[i].number)).string();
+    std::uint64_t size = 0;
+    if (env_->GetFileSize(file, &size).ok() && size > 0) continue;
+    const auto head = head_before(logs[i].number);
+    if (!head) return damaged(fmt::format("{} is missing or empty: {}", file, head.error().message()));
+    const bool is_last = i + 1 == logs.size();
+    const std::uint64_t wanted = is_last ? logs[i].first_batch : logs[i + 1].first_batch - 1;
+    if (!*head || (*head)->batch < wanted)
+      return damaged(fmt::format("{} is missing or empty, and the mail in it is nowhere else", file));
+  }
+  return {};
+}
+
+/// What the tables hold together with the logs before number `log`; nullopt when nothing.
+Result<std::optional<Head>> Store::head_before(std::uint64_t log) {
+  StopAtLog filter(log);
+  rocksdb::DBOptions options = database_.db;
+  options.wal_filter = &filter;
+  options.listeners.clear();
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
+  options.paranoid_checks = false;
+  const std::string path = database_path(options_);
+  const auto& family = database_.families[static_cast<std::size_t>(Family::Default)];
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* opened = nullptr;
+  const auto status = rocksdb::DB::OpenForReadOnly(options, path, {family}, &handles, &opened);
+  if (!status.ok()) return std::unexpected(to_error(status, path));
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  auto head = read_head_of(*db, handles.front());
+  db->DestroyColumnFamilyHandle(handles.front());
+  return head;
 }
 
 Result<void> Store::check_format() {
@@ -215,7 +282,17 @@ void Store::end_reading() {
 
 rocksdb::Status Store::write(rocksdb::WriteBatch& batch, bool sync) {
   auto status = db_->Write({}, &batch);
-  return status.ok() && (sync || log_files_->has_new_log()) ? this->sync() : status;
+  const std::uint64_t log = log_files_->newest();
+  const bool begins_log = log != begun_log_;
+  if (!status.ok() || (!sync && !begins_log)) return status;
+  status = this->sync();
+  if (!status.ok() || !begins_log) return status;
+  begun_log_ = log;
+  if (const auto head = head_of(batch)) {
+    const auto listed = list_log(*env_, database_path(options_), {.number = log, .first_batch = head->batch});
+    if (!listed.ok()) log::warn("the list of the spool's logs could not be written", {{"error", listed.ToString()}});
+  }
+  return status;
 }
 
 rocksdb::Status Store::sync() {
@@ -260,13 +337,7 @@ Result<void> Store::reopen() {
 }
 
 Result<std::optional<Head>> Store::read_head() {
-  std::string stored;
-  const auto status = db_->Get({}, family(Family::Default), rocksdb::Slice(kHeadKey), &stored);
-  if (status.IsNotFound()) return std::nullopt;
-  if (!status.ok()) return std::unexpected(to_error(status, "head of the spool"));
-  auto head = decode_head(stored);
-  if (!head) return std::unexpected(head.error());
-  return *head;
+  return read_head_of(*db_, family(Family::Default));
 }
 
 void Store::flush() {

@@ -104,6 +104,8 @@ class Store {
   Result<void> take_directory();
   Result<void> open_database();
   Result<void> check_families();
+  Result<void> check_logs();
+  Result<std::optional<Head>> head_before(std::uint64_t log);
   Result<void> check_format();
   Result<void> check_blob_files();
   void close_database();
@@ -114,6 +116,7 @@ class Store {
   const std::unique_ptr<rocksdb::Env> env_;
   const bool is_repairing_;
   std::optional<DirectoryLock> directory_lock_;
+  std::uint64_t begun_log_ = 0;  // the newest log of which the first batch is on stable storage
   DatabaseOptions database_;
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyNames.size()> handles_{};

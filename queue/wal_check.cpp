@@ -3,7 +3,6 @@
 #include "base/log.hpp"
 #include "queue/errc.hpp"
 #include "queue/log_scanner.hpp"
-#include "queue/records.hpp"
 #include "queue/store.hpp"
 
 #include <algorithm>
@@ -30,12 +29,6 @@ class HeadFinder final : public rocksdb::WriteBatch::Handler {
   rocksdb::Status DeleteCF(std::uint32_t, const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
   rocksdb::Status SingleDeleteCF(std::uint32_t, const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
 };
-
-std::optional<Head> head_of(const rocksdb::WriteBatch& batch) {
-  HeadFinder finder;
-  if (!batch.Iterate(&finder).ok()) return std::nullopt;
-  return finder.head;
-}
 
 /// Where the sequence of batches breaks off.
 struct Break {
@@ -100,6 +93,12 @@ Result<void> cut(rocksdb::FileSystem& files, const std::string& path, std::uint6
 }
 
 }  // namespace
+
+std::optional<Head> head_of(const rocksdb::WriteBatch& batch) {
+  HeadFinder finder;
+  if (!batch.Iterate(&finder).ok()) return std::nullopt;
+  return finder.head;
+}
 
 void ContinuityFilter::ColumnFamilyLogNumberMap(const std::map<std::uint32_t, std::uint64_t>& log_numbers,
                                                 const std::map<std::string, std::uint32_t>&) {

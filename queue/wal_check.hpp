@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "queue/records.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -16,6 +17,9 @@
 /// one. But every batch of ours carries its number and the number up to which everything was on stable storage when it
 /// was begun (records.hpp, Head).
 namespace danki::queue {
+
+/// The head that a batch stores, if it stores one.
+std::optional<Head> head_of(const rocksdb::WriteBatch& batch);
 
 /// Watches the batches that RocksDB replays while opening; stops the opening where their numbers have a gap.
 class ContinuityFilter final : public rocksdb::WalFilter {

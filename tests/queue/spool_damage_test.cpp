@@ -1,6 +1,10 @@
+#include "queue/repair.hpp"
 #include "tests/queue/damage_fixture.hpp"
 
 #include <functional>
+#include <set>
+
+#include <rocksdb/write_batch.h>
 
 namespace danki::queue::testing {
 namespace {
@@ -92,6 +96,103 @@ TEST_F(SpoolDamageTest, AMissingTableOrManifestStopsTheStart) {
     }
     expect_refusal((options.directory / "db").string());
   }
+}
+
+TEST_F(SpoolDamageTest, AMissingOrEmptyNewestLogStopsTheStart) {
+  const auto stored = fill(20);
+  const std::string log = newest_log(), kept = scratch.path() / "kept";
+  std::filesystem::rename(log, kept);
+  expect_refusal(log);
+  expect_refusal(log);
+  std::ofstream(log).close();
+  expect_refusal(log);
+  std::filesystem::rename(kept, log);
+  expect_ids(stored, 20);
+}
+
+TEST_F(SpoolDamageTest, AfterARepairALogIsNotMissedAnyMore) {
+  const auto stored = fill(5);
+  open();
+  close();
+  open();
+  accept(make_message({"a.test"}));
+  close();
+  std::filesystem::remove(newest_log());
+  expect_refusal("db");
+  const auto report = repair(options);
+  ASSERT_TRUE(report) << report.error().message();
+  expect_ids(stored, 5);
+  open();
+  accept(make_message({"a.test"}));
+  restart();
+  EXPECT_EQ(all_due().size(), 6u);
+}
+
+TEST_F(SpoolDamageTest, AnOlderLogThatIsMissingStopsTheStart) {
+  options.cache_bytes = 1 << 20;
+  open();
+  spool->set_counter("pins", "the first log");
+  const auto logs = [this] {
+    std::set<std::string> paths;
+    for (const auto& entry : std::filesystem::directory_iterator(options.directory / "db")) {
+      if (entry.path().extension() == ".log") paths.insert(entry.path().string());
+    }
+    return paths;
+  };
+  for (int i = 0; i < 2000 && logs().size() < 3; ++i) accept(make_message({"a.test"}, std::string(20'000, 'x')));
+  const auto before = logs();
+  ASSERT_GE(before.size(), 3u);
+  close();
+  for (const std::string& log : before) {
+    if (!std::filesystem::exists(log)) continue;
+    SCOPED_TRACE(log);
+    std::filesystem::rename(log, scratch.path() / "kept");
+    expect_refusal(log);
+    std::filesystem::rename(scratch.path() / "kept", log);
+  }
+  open();
+  ASSERT_TRUE(spool);
+  EXPECT_EQ(spool->counter("pins"), "the first log");
+}
+
+/// Files as kill -9 leaves them, at moments when logs come and go.
+TEST_F(SpoolDamageTest, NoLogIsMissedThatIsGoneByRight) {
+  SpoolOptions copy = options;
+  copy.directory = scratch.path() / "copy";
+  const auto starts_from_a_copy = [&](std::string_view when, std::uint64_t messages) {
+    SCOPED_TRACE(when);
+    std::filesystem::remove_all(copy.directory);
+    std::filesystem::copy(options.directory, copy.directory, std::filesystem::copy_options::recursive);
+    for (int i = 0; i < 2; ++i) {
+      const auto opened = Spool::open(copy, clock);
+      ASSERT_TRUE(opened) << opened.error().message();
+      EXPECT_EQ((*opened)->stats().messages, messages);
+    }
+  };
+  open();
+  starts_from_a_copy("a first start", 0);
+  restart();
+  starts_from_a_copy("a second one without mail", 0);
+  const Accepted accepted = accept(make_message({"a.test"}));
+  starts_from_a_copy("a message", 1);
+  restart();
+  starts_from_a_copy("in tables, with an empty log", 1);
+  close();
+  {
+    auto store = Store::open(options, nullptr);
+    ASSERT_TRUE(store) << store.error().message();
+    rocksdb::WriteBatch batch;
+    Head head = **(*store)->read_head();
+    ++head.batch;
+    batch.Put((*store)->family(Family::Default), kHeadKey, encode_head(head));
+    ASSERT_TRUE((*store)->write(batch, true).ok());
+    const std::string log = newest_log();
+    (*store)->flush();
+    ASSERT_TRUE(comes_true([&] { return !std::filesystem::exists(log); }));
+    starts_from_a_copy("flushed, with an empty log", 1);
+  }
+  open();
+  starts_from_a_copy("after all that", 1);
 }
 
 }  // namespace
