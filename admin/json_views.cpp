@@ -171,6 +171,7 @@ std::string status_json(const StatusView& view, const queue::SpoolStats& spool, 
                                  {"disk_free_bytes", spool.disk_free_bytes},
                                  {"syncs", spool.syncs},
                                  {"failed_writes", spool.failed_writes},
+                                 {"unreadable_due_records", spool.unreadable_due_records},
                                  {"write_failing", spool.write_failing}};
   json::array sources, listeners;
   for (const StatusView::Source& source : view.sources) sources.push_back(source_object(source));

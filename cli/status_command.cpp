@@ -46,6 +46,9 @@ void print_counts(const Context& context, const json::object& status) {
   if (const json::value* const spool = status.if_contains("spool"); spool && spool->is_object()) {
     const json::object& object = spool->get_object();
     line("disk free", short_size(number_of(object, "disk_free_bytes")));
+    if (const std::uint64_t unreadable = number_of(object, "unreadable_due_records"); unreadable > 0) {
+      line("unreadable", coloured(context.terminal, Colour::Yellow, grouped(unreadable) + " due records, see the log"));
+    }
   }
 }
 

@@ -165,7 +165,7 @@ Result<std::string> read_body(const Store::Reading& reading, MessageId id) {
 }
 
 Result<LanePage> read_lane_page(const Store::Reading& reading, const LaneKey& lane, const std::optional<DueEntry>& from,
-                                TimePoint until, std::size_t limit) {
+                                TimePoint until, std::size_t limit, UnreadableRecords& unreadable) {
   const std::string end_key = lane_end(lane);
   const rocksdb::Slice end(end_key);
   rocksdb::ReadOptions options;
@@ -175,7 +175,10 @@ Result<LanePage> read_lane_page(const Store::Reading& reading, const LaneKey& la
   // Never from the head: what was taken there has left removal marks that would have to be walked over.
   for (at->Seek(from ? due_key(*from) : lane_begin(lane)); at->Valid(); at->Next()) {
     auto entry = decode_due(at->key().ToStringView(), at->value().ToStringView());
-    if (!entry) return std::unexpected(entry.error());
+    if (!entry) {
+      unreadable.note(at->key().ToStringView(), entry.error());
+      continue;
+    }
     if (!reading.shows(entry->id)) continue;
     if (entry->due > until || page.entries.size() >= limit) {
       page.next = std::move(*entry);
@@ -187,12 +190,16 @@ Result<LanePage> read_lane_page(const Store::Reading& reading, const LaneKey& la
   return page;
 }
 
-Result<std::vector<LaneCount>> count_lanes(const Store::Reading& reading, MessageId up_to) {
+Result<std::vector<LaneCount>> count_lanes(const Store::Reading& reading, MessageId up_to,
+                                           UnreadableRecords& unreadable) {
   const std::unique_ptr<rocksdb::Iterator> at(reading->NewIterator(scan_options(), reading.family(Family::Due)));
   std::vector<LaneCount> lanes;
   for (at->SeekToFirst(); at->Valid(); at->Next()) {
     const auto record = summarise_due(at->key().ToStringView(), at->value().ToStringView());
-    if (!record) return std::unexpected(record.error());
+    if (!record) {
+      unreadable.note(at->key().ToStringView(), record.error());
+      continue;
+    }
     if (record->id > up_to || !reading.shows(record->id)) continue;
     const bool same_lane = !lanes.empty() && lanes.back().lane.domain == record->domain &&
                            lanes.back().lane.klass == record->klass && lanes.back().lane.tenant == record->tenant;
@@ -210,7 +217,7 @@ Result<std::vector<LaneCount>> count_lanes(const Store::Reading& reading, Messag
 }
 
 Result<std::vector<DueEntry>> list_due(const Store::Reading& reading, const std::optional<DueEntry>& after,
-                                       std::size_t limit) {
+                                       std::size_t limit, UnreadableRecords& unreadable) {
   const std::unique_ptr<rocksdb::Iterator> at(reading->NewIterator({}, reading.family(Family::Due)));
   if (after) {
     const std::string key = due_key(*after);
@@ -222,7 +229,10 @@ Result<std::vector<DueEntry>> list_due(const Store::Reading& reading, const std:
   std::vector<DueEntry> entries;
   for (; at->Valid() && entries.size() < limit; at->Next()) {
     auto entry = decode_due(at->key().ToStringView(), at->value().ToStringView());
-    if (!entry) return std::unexpected(entry.error());
+    if (!entry) {
+      unreadable.note(at->key().ToStringView(), entry.error());
+      continue;
+    }
     if (!reading.shows(entry->id)) continue;
     entries.push_back(std::move(*entry));
   }

@@ -218,6 +218,13 @@ Result<DueEntry> decode_due(std::string_view key, std::string_view value) {
   return entry;
 }
 
+std::optional<MessageId> id_of_due_key(std::string_view key) {
+  if (key.size() < kDueTailBytes) return std::nullopt;
+  ByteReader in(key.substr(key.size() - kDueTailBytes));
+  in.fixed64();  // its time
+  return MessageId{in.fixed64()};
+}
+
 bool can_be_stored(const mail::Envelope& envelope) {
   const auto can_be_key = [](const std::string& name) { return name.find('\0') == std::string::npos; };
   if (envelope.recipients.empty() || envelope.recipients.size() >= kPreparedIndex || !can_be_key(envelope.tenant))

@@ -80,6 +80,7 @@ struct Spool::Impl {
   ContentMemory memory;
   DiskReserve reserve;
   PendingCounters pending_counters;
+  UnreadableRecords unreadable;
   std::atomic<bool> closed{false};
   Committer committer;
 };
@@ -180,12 +181,13 @@ Result<std::shared_ptr<const std::string>> Spool::load_content(const MessagePtr&
 
 Result<LanePage> Spool::read_lane(const LaneKey& lane, const std::optional<DueEntry>& from, TimePoint until,
                                   std::size_t limit) {
-  return impl_->reading(
-      [&](const Store::Reading& reading) { return read_lane_page(reading, lane, from, until, limit); });
+  return impl_->reading([&](const Store::Reading& reading) {
+    return read_lane_page(reading, lane, from, until, limit, impl_->unreadable);
+  });
 }
 
 Result<std::vector<LaneCount>> Spool::scan_lanes(MessageId up_to) {
-  return impl_->reading([&](const Store::Reading& reading) { return count_lanes(reading, up_to); });
+  return impl_->reading([&](const Store::Reading& reading) { return count_lanes(reading, up_to, impl_->unreadable); });
 }
 
 MessageId Spool::last_id() const {
@@ -193,7 +195,8 @@ MessageId Spool::last_id() const {
 }
 
 Result<std::vector<DueEntry>> Spool::list(const std::optional<DueEntry>& after, std::size_t limit) {
-  return impl_->reading([&](const Store::Reading& reading) { return list_due(reading, after, limit); });
+  return impl_->reading(
+      [&](const Store::Reading& reading) { return list_due(reading, after, limit, impl_->unreadable); });
 }
 
 Result<StoredMessage> Spool::show(MessageId id) {
@@ -221,6 +224,7 @@ SpoolStats Spool::stats() const {
           .unrecorded_outcomes = c.unrecorded,
           .bytes_in_memory = impl_->memory.used(),
           .disk_free_bytes = impl_->reserve.free_bytes(),
+          .unreadable_due_records = impl_->unreadable.count(),
           .write_failing = c.failing};
 }
 

@@ -79,6 +79,7 @@ struct SpoolStats {
   std::uint64_t unrecorded_outcomes = 0;
   std::uint64_t bytes_in_memory = 0;  ///< contents held by live messages
   std::uint64_t disk_free_bytes = 0;
+  std::uint64_t unreadable_due_records = 0;  ///< met so far; passed over and kept
   bool write_failing = false;
 };
 
