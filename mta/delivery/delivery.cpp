@@ -3,9 +3,11 @@
 #include "base/log.hpp"
 #include "base/mailbox.hpp"
 #include "base/task_scope.hpp"
-#include "base/worker_pool.hpp"
 #include "mail/address.hpp"
+#include "mta/delivery/can_bind.hpp"
+#include "mta/delivery/disk_work.hpp"
 #include "mta/delivery/egress_connection.hpp"
+#include "mta/delivery/first_scan.hpp"
 #include "mta/delivery/lane_retry.hpp"
 #include "mta/delivery/resolution.hpp"
 #include "net/tls.hpp"
@@ -22,8 +24,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 namespace danki::delivery {
 
@@ -31,8 +31,8 @@ namespace asio = boost::asio;
 
 namespace {
 
-constexpr std::size_t kMaxWork = 100000;  // bounded already by what the scheduler holds in memory
-constexpr unsigned kWorkers = 2;          // for the disk
+constexpr unsigned kDiskThreads = 2;
+constexpr std::size_t kMaxReads = 100000;  // that wait for the disk; the scheduler holds fewer messages in memory
 constexpr std::chrono::milliseconds kGraceCheck{20};
 
 using Task = std::move_only_function<void(Scheduler&)>;
@@ -69,7 +69,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
         options(options_),
         random(random_seed()),
         scheduler(*this, clock_, random, options_, scheduler_limits(spool_)),
-        workers("delivery-disk", kWorkers, kMaxWork),
+        disk("delivery-disk", kDiskThreads, kMaxReads),
         prepare_stage(static_cast<unsigned>(threads.size()), spool_, events_, clock_,
                       prepare_options(*options_, std::move(keys)), [this](std::vector<Prepare::Finished> finished) {
                         tell([finished = std::move(finished)](Scheduler& s) mutable {
@@ -161,37 +161,30 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
     target.connections.erase(id);
   }
 
+  /// On the connection's thread. Gone: its on_closed is on the way and returns what it did not begin.
+  void on_connection(ConnectionId id, std::move_only_function<void(EgressConnection&)> act) {
+    Io& target = io_of(id);
+    on_io(target, [&target, id, act = std::move(act)]() mutable {
+      auto found = target.connections.find(id);
+      if (found != target.connections.end()) act(*found->second);
+    });
+  }
+
   void assign(ConnectionId id, std::vector<WorkItem> items) override {
-    Io& target = io_of(id);
-    on_io(target, [&target, id, items = std::move(items)]() mutable {
-      auto found = target.connections.find(id);
-      // Gone: its on_closed is on the way and returns what it did not begin.
-      if (found != target.connections.end()) found->second->assign(std::move(items));
-    });
+    on_connection(id, [items = std::move(items)](EgressConnection& c) mutable { c.assign(std::move(items)); });
   }
-
   void close(ConnectionId id) override {
-    Io& target = io_of(id);
-    on_io(target, [&target, id] {
-      auto found = target.connections.find(id);
-      if (found != target.connections.end()) found->second->close_when_done();
-    });
+    on_connection(id, [](EgressConnection& c) { c.close_when_done(); });
   }
-
   void close_soon(ConnectionId id) override {
-    Io& target = io_of(id);
-    on_io(target, [&target, id] {
-      auto found = target.connections.find(id);
-      if (found != target.connections.end()) found->second->finish_current();
-    });
+    on_connection(id, [](EgressConnection& c) { c.finish_current(); });
   }
 
-  void on_worker(std::function<void()> work) {
-    if (!workers.try_submit(std::move(work))) log::error("disk work dropped", {{"queued", workers.queued()}});
-  }
+  static Error too_much_waits() { return {std::errc::resource_unavailable_try_again, "too much waits for the disk"}; }
 
   void read_lane(ReadRequest request) override {
-    on_worker([this, request = std::move(request)] {
+    const LaneId lane = request.lane;
+    const bool taken = disk.may([this, request = std::move(request)] {
       auto page = spool.read_lane(request.key, request.from, request.until, request.limit);
       if (!page) {
         tell([lane = request.lane, error = page.error()](Scheduler& s) { s.on_read_failed(lane, error); });
@@ -199,14 +192,19 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
         tell([lane = request.lane, page = std::move(*page)](Scheduler& s) { s.on_page(lane, page); });
       }
     });
+    if (!taken) tell([lane](Scheduler& s) { s.on_read_failed(lane, too_much_waits()); });
   }
 
   void load(std::vector<std::pair<ItemId, queue::MessageId>> items) override {
-    on_worker([this, items = std::move(items)] {
+    const bool taken = disk.may([this, items] {
       for (const auto& [item, id] : items) {
         auto message = spool.load(id);
         tell([item, message = std::move(message)](Scheduler& s) mutable { s.on_loaded(item, std::move(message)); });
       }
+    });
+    if (taken) return;
+    tell([items = std::move(items)](Scheduler& s) {
+      for (const auto& [item, id] : items) s.on_loaded(item, std::unexpected(too_much_waits()));
     });
   }
 
@@ -253,7 +251,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
     for (FinishedAttempt& attempt : attempts)
       (attempt.judged.dsn.empty() ? plain : with_report).push_back(std::move(attempt));
     if (!plain.empty()) record_now(std::move(plain));
-    on_worker([this, with_report = std::make_shared<std::vector<FinishedAttempt>>(std::move(with_report))] {
+    disk.must([this, with_report = std::make_shared<std::vector<FinishedAttempt>>(std::move(with_report))] {
       for (FinishedAttempt& attempt : *with_report) compose_report(attempt);
       record_now(std::move(*with_report));
     });
@@ -308,14 +306,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   void event(events::Event record) override { events.append(std::move(record)); }
 
   bool recording_fails() const override { return spool.write_fails(); }
-  bool can_bind(const asio::ip::address& address) override {
-    asio::ip::tcp::endpoint endpoint(address, 0);
-    int fd = ::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return false;
-    bool bound = ::bind(fd, endpoint.data(), static_cast<socklen_t>(endpoint.size())) == 0;
-    ::close(fd);
-    return bound;
-  }
+  bool can_bind(const asio::ip::address& address) override { return delivery::can_bind(address); }
 
   // --- EgressConnection::Owner: on an I/O thread ---
 
@@ -336,25 +327,33 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   }
 
   asio::awaitable<Result<std::shared_ptr<const std::string>>> read_content(queue::MessageId id) override {
-    using Content = Result<std::shared_ptr<const std::string>>;
+    auto read = [this, id] { return spool.read_content(id); };
+    Result<std::string> content = co_await from_disk<std::string>(read);
+    if (!content) co_return std::unexpected(content.error());
+    co_return std::make_shared<const std::string>(std::move(*content));
+  }
+
+  // --- coroutines on an I/O thread ---
+
+  /// What `read` gives, read by a thread of the disk's.
+  template <class T>
+  asio::awaitable<Result<T>> from_disk(std::function<Result<T>()> read) {
     auto executor = co_await asio::this_coro::executor;
-    auto initiate = [this, id, executor](auto handler) {
+    auto initiate = [this, read = std::move(read), executor](auto handler) {
       auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-      bool taken = workers.try_submit([this, id, executor, shared] {
-        auto read = spool.read_content(id);
-        Content content = read ? Content(std::make_shared<const std::string>(std::move(*read)))
-                               : Content(std::unexpected(read.error()));
-        asio::post(executor, [shared, content = std::move(content)]() mutable { (*shared)(std::move(content)); });
+      disk.must([read, executor, shared] {
+        Result<T> answer = read();
+        asio::post(executor, [shared, answer = std::move(answer)]() mutable { (*shared)(std::move(answer)); });
       });
-      if (!taken) {
-        asio::post(executor, [shared]() mutable {
-          (*shared)(
-              Content(std::unexpected(Error{std::errc::resource_unavailable_try_again, "too much disk work waits"})));
-        });
-      }
     };
-    co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Content)>(initiate,
-                                                                                          asio::use_awaitable);
+    co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<T>)>(initiate,
+                                                                                            asio::use_awaitable);
+  }
+
+  asio::awaitable<void> load_lanes(queue::MessageId last) {
+    ScanLanes scan = [this, last] { return from_disk<Lanes>([this, last] { return spool.scan_lanes(last); }); };
+    Lanes lanes = co_await first_scan(std::move(scan));
+    tell([lanes = std::move(lanes), last](Scheduler& s) { s.on_scanned(lanes, last); });
   }
 
   // --- operator's retry: pages through lanes on a worker ---
@@ -362,7 +361,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   void retry(const EntrySelector& selector, std::function<void(std::uint64_t)> done) {
     tell([this, selector, done = std::move(done)](Scheduler& s) mutable {
       auto lanes = std::make_shared<std::vector<queue::LaneKey>>(s.retry(selector));
-      on_worker([this, lanes, selector, done = std::move(done)] {
+      disk.must([this, lanes, selector, done = std::move(done)] {
         LaneRetry sweep(spool, clock, stopping, [this](LaneRetry::Task task) { tell(std::move(task)); });
         std::uint64_t matched = 0;
         for (const queue::LaneKey& lane : *lanes) matched += sweep.run(lane, selector);
@@ -386,7 +385,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   std::atomic<bool> stopping{false};  // for workers: the scheduler may not answer any more
   Scheduler scheduler;
   std::vector<std::unique_ptr<Io>> io;
-  WorkerPool workers;
+  DiskWork disk;
   Prepare prepare_stage;
   std::thread thread;
 };
@@ -406,15 +405,8 @@ void Delivery::start() {
   impl.thread = std::thread([&impl] { impl.run(); });
   // The ids of this scan end where the first message accepted after it begins.
   queue::MessageId last = impl.spool.last_id();
-  impl.on_worker([&impl, last] {
-    auto lanes = impl.spool.scan_lanes(last);
-    if (!lanes) {
-      log::error("reading the queue failed",
-                 {{"error", lanes.error().message()}, {"action", "restart to deliver what was queued before"}});
-      return;
-    }
-    impl.tell([lanes = std::move(*lanes), last](Scheduler& s) { s.on_scanned(lanes, last); });
-  });
+  Impl::Io& first = *impl.io.front();
+  impl.on_io(first, [&impl, &first, last] { first.scope->spawn("read lanes", impl.load_lanes(last)); });
 }
 
 void Delivery::accepted(std::vector<queue::Accepted> batch) {
@@ -484,11 +476,7 @@ void Delivery::stop(std::chrono::milliseconds grace) {
   }
   impl.wake.notify_all();
   impl.thread.join();
-  // What waits for the disk may be outcomes on their way to the log: let it through before the workers end.
-  std::promise<void> drained;
-  impl.on_worker([&drained] { drained.set_value(); });
-  drained.get_future().wait();
-  impl.workers.stop();
+  impl.disk.stop();  // what waits for it may be outcomes on their way to the log
   impl.events.flush();
 }
 
