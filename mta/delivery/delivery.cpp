@@ -90,7 +90,6 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   static PrepareOptions prepare_options(const Options& options, std::shared_ptr<const dkim::KeyRing> keys) {
     return {.keys = std::move(keys),
             .send_unsigned = options.send_unsigned,
-            .hostname = options.hostname,
             .sign_max_age = options.sign_max_age};
   }
 

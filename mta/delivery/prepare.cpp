@@ -50,23 +50,37 @@ void Prepare::set_options(PrepareOptions options) {
   ++options_version_;
 }
 
+namespace {
+
+/// Our own reports come from the null reverse-path and from this host, under the name it has now or had when they were
+/// written: whether there is a key for it or not, they are sent. Everyone else's mail from `<>` passed the gate with
+/// its From domain's key.
+bool may_go_unsigned(const mail::Envelope& envelope, const PrepareOptions& options) {
+  return options.send_unsigned || envelope.from_domain.empty() || envelope.reverse_path.is_null();
+}
+
+bool is_prepared_for(const queue::Message& message, const PrepareOptions& options, TimePoint now) {
+  const std::string& domain = message.envelope.from_domain;
+  auto prepared = message.prepared();
+  if (!prepared) return !options.keys->has_key(domain) && may_go_unsigned(message.envelope, options);
+  if (prepared->header_lines.empty()) return !options.keys->has_key(domain);
+  return now - prepared->signed_at < options.sign_max_age && options.keys->knows(prepared->selectors);
+}
+
+}  // namespace
+
 bool Prepare::is_prepared(const queue::Message& message) const {
   std::shared_ptr<const PrepareOptions> options;
   {
     std::lock_guard lock(mutex_);
     options = options_;
   }
-  const std::string& domain = message.envelope.from_domain;
-  auto prepared = message.prepared();
-  if (!prepared) {
-    // Nothing to sign with, and allowed to go without.
-    return !options->keys->has_key(domain) && (options->send_unsigned || domain.empty() || domain == options->hostname);
-  }
-  if (prepared->header_lines.empty()) return !options->keys->has_key(domain);
-  return clock_.now() - prepared->signed_at < options->sign_max_age && options->keys->knows(prepared->selectors);
+  return is_prepared_for(message, *options, clock_.now());
 }
 
 std::string Prepare::prepare(const queue::MessagePtr& message, dkim::Signer& signer, const PrepareOptions& options) {
+  // Another due record of it may have had it signed while this one waited.
+  if (message->prepared() && is_prepared_for(*message, options, clock_.now())) return {};
   auto prepared = std::make_shared<queue::Message::Prepared>();
   const std::string& domain = message->envelope.from_domain;
   if (options.keys->has_key(domain)) {
@@ -92,7 +106,7 @@ std::string Prepare::prepare(const queue::MessagePtr& message, dkim::Signer& sig
     event.from = message->envelope.reverse_path.is_null() ? "<>" : message->envelope.reverse_path.to_string();
     event.evidence.emplace_back("keys", prepared->selectors);
     events_.append(std::move(event));
-  } else if (!options.send_unsigned && !domain.empty() && domain != options.hostname) {
+  } else if (!may_go_unsigned(message->envelope, options)) {
     return "no DKIM key for " + domain;
   }
   message->prepared_stored = false;
@@ -102,18 +116,33 @@ std::string Prepare::prepare(const queue::MessagePtr& message, dkim::Signer& sig
 
 std::optional<Prepare::Job> Prepare::take(bool may_wait, Own& own) {
   std::unique_lock lock(mutex_);
-  const auto is_ready = [this] { return stopping_ || !jobs_[0].empty() || !jobs_[1].empty(); };
-  if (may_wait) wake_.wait(lock, is_ready);
-  if (stopping_ || !is_ready()) return std::nullopt;
-  auto& jobs = jobs_[0].empty() ? jobs_[1] : jobs_[0];
-  std::optional<Job> job(std::move(jobs.front()));
-  jobs.pop_front();
-  if (!own.options || own.version != options_version_) {
-    own.options = options_;
-    own.version = options_version_;
-    own.signer.emplace(own.options->keys);  // its own copies of the keys: a shared one contends inside OpenSSL
+  for (;;) {
+    const auto is_ready = [this] { return stopping_ || !jobs_[0].empty() || !jobs_[1].empty(); };
+    if (may_wait) wake_.wait(lock, is_ready);
+    if (stopping_ || !is_ready()) return std::nullopt;
+    auto& jobs = jobs_[0].empty() ? jobs_[1] : jobs_[0];
+    Job job = std::move(jobs.front());
+    jobs.pop_front();
+    // One that is being signed is not signed again: this record hears of the same signature.
+    auto [under_way, is_first] = under_way_.try_emplace(job.message->id);
+    if (!is_first) {
+      under_way->second.push_back(job.item);
+      continue;
+    }
+    if (!own.options || own.version != options_version_) {
+      own.options = options_;
+      own.version = options_version_;
+      own.signer.emplace(own.options->keys);  // its own copies of the keys: a shared one contends inside OpenSSL
+    }
+    return job;
   }
-  return job;
+}
+
+void Prepare::finish(const Job& job, const std::string& error, std::vector<Finished>& finished) {
+  finished.push_back({job.item, error});
+  std::lock_guard lock(mutex_);
+  auto under_way = under_way_.extract(job.message->id);
+  for (std::uint64_t item : under_way.mapped()) finished.push_back({item, error});
 }
 
 void Prepare::run(unsigned index) {
@@ -127,8 +156,7 @@ void Prepare::run(unsigned index) {
     if (!job && finished.empty()) return;  // stopping
     if (job) {
       if (finished.empty()) first_at = Steady::now();
-      std::string error = prepare(job->message, *own.signer, *own.options);
-      finished.push_back({job->item, std::move(error)});
+      finish(*job, prepare(job->message, *own.signer, *own.options), finished);
       job.reset();
       if (finished.size() < kTogether && Steady::now() - first_at < kHeldBack) continue;
     }

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 /// The stage between commit and first attempt: signs with DKIM on threads of its own, transactional first, below the
@@ -24,7 +25,6 @@ namespace danki::delivery {
 struct PrepareOptions {
   std::shared_ptr<const dkim::KeyRing> keys;  // shared with submission's gate
   bool send_unsigned = false;                 ///< mail from a domain without a key goes out unsigned
-  std::string hostname;                       ///< our own DSNs come from here and may go unsigned
   std::chrono::seconds sign_max_age{24 * 3600};
 };
 
@@ -65,6 +65,7 @@ class Prepare {
   /// The next job; nullopt when none is waiting and the thread has something to tell first.
   std::optional<Job> take(bool may_wait, Own& own);
   void run(unsigned index);
+  void finish(const Job& job, const std::string& error, std::vector<Finished>& finished);
   std::string prepare(const queue::MessagePtr& message, dkim::Signer& signer, const PrepareOptions& options);
 
   queue::Spool& spool_;
@@ -76,6 +77,8 @@ class Prepare {
   std::shared_ptr<const PrepareOptions> options_;  // shared with the threads while they sign
   std::uint64_t options_version_ = 0;
   std::deque<Job> jobs_[2];  // by class
+  /// What is being signed, and the items that wait for the same signature.
+  std::unordered_map<queue::MessageId, std::vector<std::uint64_t>, queue::MessageIdHash> under_way_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

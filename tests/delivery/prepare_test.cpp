@@ -36,7 +36,6 @@ struct PrepareTest : ::testing::Test {
     auto log = events::EventLog::open({.directory = folder.path() / "events"}, clock);
     if (!log) throw std::runtime_error(log.error().message());
     event_log = std::move(*log);
-    options.hostname = "relay.example.com";
     options.keys = ring({key});
     start();
   }
@@ -50,18 +49,28 @@ struct PrepareTest : ::testing::Test {
     if (!loaded) throw std::runtime_error(loaded.error().message());
     return *loaded;
   }
-  void start() {
-    stage = std::make_unique<Prepare>(1, *spool, *event_log, clock, options,
+  void start(unsigned threads = 1) {
+    stage = std::make_unique<Prepare>(threads, *spool, *event_log, clock, options,
                                       [this](std::vector<Prepare::Finished> finished) {
                                         std::lock_guard lock(mutex);
                                         for (Prepare::Finished& one : finished) done[one.item] = std::move(one.error);
                                         changed.notify_all();
                                       });
   }
-  queue::MessagePtr accept(const std::string& from_domain) {
+  int signatures(const queue::Message& message) {
+    event_log->flush();
+    std::ifstream log(folder.path() / "events" / "events.log");
+    int count = 0;
+    for (std::string line; std::getline(log, line);) {
+      count += line.find("\"event\":\"signed\",\"id\":\"" + message.id.to_string()) != std::string::npos;
+    }
+    return count;
+  }
+  queue::MessagePtr accept(const std::string& from_domain,
+                           mail::Address reverse_path = {.local = "bounces", .domain = "example.com"}) {
     announced = {};
     queue::NewMessage message;
-    message.envelope.reverse_path = {.local = "bounces", .domain = "example.com"};
+    message.envelope.reverse_path = std::move(reverse_path);
     message.envelope.recipients.push_back({.address = {.local = "u", .domain = "a.example"}, .orcpt = {}, .notify = 0});
     message.envelope.tenant = "shop";
     message.envelope.klass = mail::MailClass::Bulk;
@@ -146,9 +155,34 @@ TEST_F(PrepareTest, RefusesWhatItCannotSignUnlessToldOtherwise) {
   EXPECT_TRUE(stage->is_prepared(*message));
 }
 
-TEST_F(PrepareTest, OurOwnReportsMayGoUnsigned) {
-  EXPECT_TRUE(stage->is_prepared(*accept("relay.example.com")));
-  EXPECT_TRUE(stage->is_prepared(*accept("")));
+TEST_F(PrepareTest, OurOwnReportsGoOutWhateverOurNameIsNow) {
+  for (const std::string& host : {"relay.example.com", "the-name-before.example.com", ""}) {
+    auto report = accept(host, {});
+    EXPECT_TRUE(stage->is_prepared(*report)) << host;
+    EXPECT_EQ(prepare(report), "") << host;
+  }
+  EXPECT_EQ(prepare(accept("relay.example.com")), "no DKIM key for relay.example.com") << "that is no report";
+  auto signed_one = accept("example.com", {});
+  EXPECT_FALSE(stage->is_prepared(*signed_one));
+  EXPECT_EQ(prepare(signed_one), "");
+  EXPECT_EQ(signed_one->prepared()->selectors, "example.com/s1");
+}
+
+TEST_F(PrepareTest, SignsAMessageOnceForAllItsDomains) {
+  for (unsigned threads : {1u, 4u}) {
+    stage->stop();
+    start(threads);
+    options.keys = ring({key, folder.add("example.com", "r" + std::to_string(threads), dkim::test::rsa_key(2048))});
+    stage->set_options(options);
+    auto message = accept("example.com");
+    const std::uint64_t first = last_item + 1;
+    for (int i = 0; i < 200; ++i) stage->submit(++last_item, message);
+    {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [&] { return done.contains(first) && done.size() == last_item; });
+    }
+    EXPECT_EQ(signatures(*message), 1) << threads << " threads";
+  }
 }
 
 TEST_F(PrepareTest, SignsAnewWhatIsOlderThanItsAge) {
