@@ -1,5 +1,7 @@
 #include "mta/delivery/egress_connection.hpp"
 
+#include <algorithm>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -8,7 +10,11 @@ namespace danki::delivery {
 namespace asio = boost::asio;
 
 EgressConnection::EgressConnection(asio::any_io_executor executor, ConnectionPlan plan, Owner& owner)
-    : executor_(executor), plan_(std::move(plan)), owner_(owner), wake_(executor) {}
+    : executor_(executor),
+      plan_(std::move(plan)),
+      owner_(owner),
+      wake_(executor),
+      max_recipients_(plan_.max_recipients) {}
 
 void EgressConnection::assign(std::vector<WorkItem> items) {
   if (ending_) return;  // its owner hears of the end and gives them to another one
@@ -102,36 +108,46 @@ asio::awaitable<bool> EgressConnection::send(WorkItem work) {
   }
   bool usable = true;
   bool any_delivered = false;
-  std::size_t next = 0;
-  while (next < work.recipients.size() && usable && !aborted_ && (next == 0 || !last_transaction_)) {
-    std::size_t count = std::min<std::size_t>(plan_.max_recipients, work.recipients.size() - next);
+  std::vector<std::uint32_t> left = std::move(work.recipients);
+  for (bool first = true; !left.empty() && usable && !aborted_ && (first || !last_transaction_); first = false) {
+    const auto end = left.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(max_recipients_, left.size()));
     TransactionRequest request;
     request.message = work.message;
     request.content = content;
     request.prepared = work.message->prepared();
-    request.recipients.assign(work.recipients.begin() + static_cast<std::ptrdiff_t>(next),
-                              work.recipients.begin() + static_cast<std::ptrdiff_t>(next + count));
-    next += count;
+    request.recipients.assign(left.begin(), end);
+    left.erase(left.begin(), end);
     TransactionResult result = co_await session_->deliver(std::move(request));
     report.duration += result.duration;
+    std::vector<std::uint32_t> too_many;
     for (RecipientResult& recipient : result.recipients) {
       any_delivered = any_delivered || recipient.kind == RecipientResult::Kind::Delivered;
+      if (recipient.kind == RecipientResult::Kind::Untouched && result.session_usable) {
+        too_many.push_back(recipient.recipient);
+        continue;
+      }
       // We cut the connection ourselves: no deferral happened.
       if (aborted_ && recipient.kind == RecipientResult::Kind::Transient && !recipient.reply) {
         recipient.kind = RecipientResult::Kind::Untouched;
       }
       report.results.push_back(std::move(recipient));
     }
+    if (!too_many.empty()) {
+      // The next transaction takes them, and asks for no more than this host takes at once. Others were accepted
+      // before, so there are fewer each time.
+      max_recipients_ =
+          static_cast<std::uint32_t>(std::max<std::size_t>(1, result.recipients.size() - too_many.size()));
+      left.insert(left.begin(), too_many.begin(), too_many.end());
+    }
     usable = result.session_usable;
     report.failure = std::move(result.failure);
   }
-  for (; next < work.recipients.size(); ++next) {
-    report.results.push_back({.recipient = work.recipients[next],
-                              .kind = RecipientResult::Kind::Untouched,
-                              .stage = Stage::Mail,
-                              .reply = {},
-                              .error = {}});
+  for (std::uint32_t index : left) {
+    report.results.push_back(
+        {.recipient = index, .kind = RecipientResult::Kind::Untouched, .stage = Stage::Mail, .reply = {}, .error = {}});
   }
+  std::sort(report.results.begin(), report.results.end(),
+            [](const RecipientResult& a, const RecipientResult& b) { return a.recipient < b.recipient; });
   if (any_delivered) ++delivered_;
   owner_.report(std::move(report));
   co_return usable;

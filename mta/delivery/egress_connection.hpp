@@ -64,6 +64,7 @@ class EgressConnection {
   bool last_transaction_ = false;
   bool ending_ = false;
   std::uint32_t delivered_ = 0;
+  std::uint32_t max_recipients_;  ///< per transaction; fewer once the host has said "too many"
 };
 
 }  // namespace danki::delivery

@@ -13,6 +13,13 @@ constexpr int kServiceClosing = 421;     ///< RFC 5321 section 3.8: may come in 
 constexpr int kTooManyRecipients = 552;  ///< at RCPT it means 452, RFC 5321 section 4.5.3.1.10
 constexpr std::string_view kSaidByUs = "(found by this relay from the host's EHLO, before sending)";
 
+/// "Too many recipients" is about the transaction, not about the recipient (RFC 5321 section 4.5.3.1.10). Without an
+/// enhanced status it may also mean a full disk or mailbox: then the next transaction says so again.
+bool is_too_many(const mail::Reply& reply) {
+  if (reply.code != 452 && reply.code != kTooManyRecipients) return false;
+  return !reply.enhanced || (reply.enhanced->subject == 5 && reply.enhanced->detail == 3);
+}
+
 mail::Reply own_reply(int code, mail::EnhancedStatus enhanced, std::string_view text) {
   return mail::Reply{.code = code, .enhanced = enhanced, .text = fmt::format("{} {}", text, kSaidByUs)};
 }
@@ -234,6 +241,8 @@ MailTransaction::Step MailTransaction::on_rcpt_reply(const mail::Reply& reply) {
     const bool later = reply.transient() || reply.code == kTooManyRecipients;
     if (reply.positive()) {
       ++accepted_;
+    } else if (accepted_ > 0 && is_too_many(reply)) {
+      settle(slot, Kind::Untouched, Stage::Rcpt, &reply);  // its turn comes in a transaction of its own
     } else {
       settle(slot, later ? Kind::Transient : Kind::Permanent, Stage::Rcpt, &reply);
     }

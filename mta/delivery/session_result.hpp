@@ -20,7 +20,8 @@ struct RecipientResult {
     Transient,  ///< a reply about the message or recipient says later, or the connection failed after MAIL was answered
     Permanent,  ///< 5xx to RCPT (not 552), DATA or the final dot; or the host lacks what the message needs (size,
                 ///< SMTPUTF8): the reply is then our own and its text says so
-    Untouched,  ///< failed before MAIL was answered, or 421 before the final dot: trouble of the path, no attempt
+    Untouched,  ///< failed before MAIL was answered, or 421 before the final dot: trouble of the path, no attempt. On
+                ///< a session that goes on: others were accepted, and this one was too many for one transaction
   };
   std::uint32_t recipient = 0;
   Kind kind = Kind::Untouched;

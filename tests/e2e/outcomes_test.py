@@ -147,6 +147,18 @@ class Outcomes(harness.EndToEnd):
         self.assertEqual(len(relay.events("deferred")), 1)
         self.assertEqual(relay.events("bounced"), [])
 
+    def test_too_many_recipients_go_in_the_next_transaction(self):  # RFC 5321 section 4.5.3.1.10
+        relay = self.world(rule("rcpt", "reply", rcpt="c@*", attempt="1", reply="452 4.5.3 too many recipients"),
+                           rule("rcpt", "reply", rcpt="d@*", attempt="1-2", reply="452 too many recipients"),
+                           rule("rcpt", "reply", rcpt="e@*", attempt="1", reply="452 4.2.2 mailbox full"))
+        id_ = relay.send([f"{name}@inbox.test" for name in "abcde"])
+        delivered = {e["to"][0]: e["attempt"] for e in relay.wait_event("delivered", 5, id=id_)}
+        self.assertEqual(delivered, {"a": 1, "b": 1, "c": 1, "d": 1, "e": 2})
+        self.assertEqual([e["to"] for e in relay.events("deferred")], ["e@inbox.test"])
+        self.finished()
+        self.assertEqual([m["to"] for m in self.receiver.messages()],
+                         [[f"{name}@inbox.test" for name in names] for names in ("ab", "c", "d", "e")])
+
     def test_5xx_to_mail_defers(self):
         relay = self.world(rule("mail", "reply", times=1, reply="550 5.7.1 your address is not welcome"))
         relay.send()
