@@ -88,9 +88,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   }
 
   static PrepareOptions prepare_options(const Options& options, std::shared_ptr<const dkim::KeyRing> keys) {
-    return {.keys = std::move(keys),
-            .send_unsigned = options.send_unsigned,
-            .sign_max_age = options.sign_max_age};
+    return {.keys = std::move(keys), .send_unsigned = options.send_unsigned, .sign_max_age = options.sign_max_age};
   }
 
   // --- towards the scheduler's thread ---
@@ -221,17 +219,9 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   }
 
   asio::awaitable<void> resolve_and_tell(std::string domain, std::shared_ptr<const Options> now, std::uint64_t seed) {
-    TargetQuery query;
-    query.domain = domain;
-    query.allow_private = now->allow_private_mx;
-    query.own_addresses = now->own_addresses;
-    query.seed = seed;
-    for (const RouteOptions& route : now->routes) {
-      if (!mail::domain_matches(domain, route.match)) continue;
-      query.next_hop = route.next_hop;
-      break;
-    }
-    MxTargets found = co_await resolve_targets(resolver, std::move(query));
+    TargetQuery query = query_for(domain, *now, seed);
+    MxTargets found = co_await resolve_targets(resolver, query);
+    route_warnings.note(query, found, clock.now());
     Resolution resolution = to_resolution(std::move(found));
     tell([domain = std::move(domain), resolution = std::move(resolution)](Scheduler& s) {
       s.on_resolved(domain, resolution);
@@ -375,6 +365,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   delivery::Ports& ports;
   const Clock& clock;
   std::shared_ptr<const Options> options;  // on the scheduler's thread
+  RouteWarnings route_warnings;            // on the first I/O thread
   SeededRandom random;
   net::TlsContext opportunistic_tls, verifying_tls;
   Mailbox<Task> mailbox;

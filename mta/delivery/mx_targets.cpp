@@ -182,7 +182,7 @@ asio::awaitable<MxTargets> at_next_hop(net::Resolver& resolver, TargetQuery quer
   targets.site = query.next_hop;
   const auto hop = parse_next_hop(query.next_hop);
   if (!hop) {
-    targets.error = fmt::format("\"{}\" is no next hop", query.next_hop);
+    targets.error = fmt::format("\"{}\" of route {} is no next hop", query.next_hop, query.route);
     co_return targets;
   }
   query.allow_private = true;
@@ -194,9 +194,15 @@ asio::awaitable<MxTargets> at_next_hop(net::Resolver& resolver, TargetQuery quer
   host.lookup = co_await net::lookup_host(resolver, hop->host, true, true);
   query.port = hop->port;
   std::vector<ResolvedHost> hosts;
-  hosts.push_back(std::move(host));
+  hosts.push_back(host);
   targets = choose_targets(query, std::move(hosts));
   targets.site = query.next_hop;
+  if (targets.status == Status::Ok) co_return targets;
+  // The operator named it: a name that is not there yet, or mistyped, is no reason to bounce the mail.
+  const bool is_missing = host.lookup.status == net::DnsStatus::NxDomain;
+  targets.error = fmt::format("next hop {} of route {}: {}", query.next_hop, query.route,
+                              is_missing ? "no such host" : targets.error);
+  targets.status = Status::Temporary;
   co_return targets;
 }
 

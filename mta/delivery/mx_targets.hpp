@@ -25,6 +25,7 @@ inline constexpr std::uint16_t kSmtpPort = 25;
 struct TargetQuery {
   std::string domain;    ///< of the recipients, A-labels lower case, or an address literal "[192.0.2.1]"
   std::string next_hop;  ///< of a fixed route (RouteOptions); not empty: no MX lookup, and private addresses are meant
+  std::string route;     ///< its match, for people
   AddressFamily family = AddressFamily::Any;
   bool allow_private = false;
   std::vector<boost::asio::ip::address> own_addresses;  ///< of our listeners and sources: mail must not loop to them

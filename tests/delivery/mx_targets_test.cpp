@@ -335,7 +335,9 @@ TEST_F(ResolveTargets, GoesStraightToARoutesNextHop) {
   EXPECT_EQ(named.site, "relay.example:2525");
   EXPECT_THAT(addresses(named), ElementsAre("10.0.0.7"));
   EXPECT_EQ(named.targets[0].endpoint.port(), 2525);
-  EXPECT_EQ(resolve(TargetQuery{.domain = "d", .next_hop = "missing.example"}).status, Status::NoAddress);
+  const MxTargets missing = resolve(TargetQuery{.domain = "d", .next_hop = "missing.example", .route = "*.test"});
+  EXPECT_EQ(missing.status, Status::Temporary) << "the mail waits for the operator to mend it";
+  EXPECT_EQ(missing.error, "next hop missing.example of route *.test: no such host");
   EXPECT_NE(resolve(TargetQuery{.domain = "d", .next_hop = "bad:port"}).status, Status::Ok);
 }
 
