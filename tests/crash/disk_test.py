@@ -165,10 +165,7 @@ class Reserve(DiskCase):
         os.mkdir(mount)
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "danki-crash", mount],
                                  capture_output=True, text=True)
-        if mounted.returncode != 0:
-            # The same by shim, in the other tests of this file: a file system of our own cannot be had here.
-            say(f"NO FILE SYSTEM OF OUR OWN: {mounted.stderr.strip()}; only the shim's errors were tried")
-            return
+        self.assertEqual(mounted.returncode, 0, f"a file system of our own is needed: {mounted.stderr.strip()}")
         self.addCleanup(subprocess.run, ["umount", "-l", mount])
         relay = Relay(self.folder, self.sink.port,
                       {"limits": f'unrecorded_outcomes = {BOUND}\ndisk_reserve = "48MiB"\nreserve_file = "16MiB"',
@@ -290,7 +287,15 @@ class Crashes(DiskCase):
         harness.account(self, self.folder, self.relay, self.sink)
 
 
+def may_mount():
+    """Who is not root becomes it in a namespace of its own, where a file system may be mounted."""
+    inside = ["unshare", "--user", "--map-root-user", "--mount"]
+    if os.geteuid() != 0 and subprocess.run(inside + ["true"], capture_output=True).returncode == 0:
+        os.execvp(inside[0], inside + [sys.executable] + sys.argv)
+
+
 if __name__ == "__main__":
+    may_mount()
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     known, sys.argv[1:] = parser.parse_known_args()
