@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 namespace danki::delivery {
@@ -13,25 +12,25 @@ EgressConnection::EgressConnection(asio::any_io_executor executor, ConnectionPla
     : executor_(executor),
       plan_(std::move(plan)),
       owner_(owner),
-      wake_(executor),
+      idle_timer_(executor),
       max_recipients_(plan_.max_recipients) {}
 
 void EgressConnection::assign(std::vector<WorkItem> items) {
   if (ending_) return;  // its owner hears of the end and gives them to another one
   for (WorkItem& item : items) work_.push_back(std::move(item));
-  wake_.cancel();
+  wake();
 }
 
 void EgressConnection::close_when_done() {
   closing_ = true;
-  wake_.cancel();
+  wake();
 }
 
 void EgressConnection::finish_current() {
   closing_ = true;
   last_transaction_ = true;
   work_.clear();
-  wake_.cancel();
+  wake();
 }
 
 bool EgressConnection::awaiting_final_reply() const {
@@ -41,14 +40,29 @@ bool EgressConnection::awaiting_final_reply() const {
 void EgressConnection::abort() {
   aborted_ = true;
   closing_ = true;
-  wake_.cancel();
+  wake();
   if (session_) session_->close();
 }
 
-asio::awaitable<void> EgressConnection::wait_for_work() {
-  wake_.expires_after(plan_.session.timeouts.idle);
-  auto [error] = co_await wake_.async_wait(asio::as_tuple(asio::use_awaitable));
-  if (!error) closing_ = true;  // idle long enough; a cancelled wait means there is something to do
+/// Ends a wait for work; nothing else is under way on the session then.
+void EgressConnection::wake() {
+  if (waiting_) session_->stop_waiting();
+}
+
+/// The host is listened to meanwhile: one that closes first is not offered the next message.
+asio::awaitable<bool> EgressConnection::wait_for_work() {
+  waiting_ = true;
+  idle_timer_.expires_after(plan_.session.timeouts.idle);
+  idle_timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](boost::system::error_code aborted) {
+    if (aborted || alive.expired() || !waiting_) return;
+    if (idle_timer_.expiry() > std::chrono::steady_clock::now()) return;  // of an earlier wait
+    closing_ = true;
+    wake();
+  });
+  co_await session_->wait_closed();
+  waiting_ = false;
+  idle_timer_.cancel();
+  co_return session_->usable();
 }
 
 asio::awaitable<void> EgressConnection::run() {
@@ -63,7 +77,7 @@ asio::awaitable<void> EgressConnection::run() {
   while (usable && !aborted_) {
     if (work_.empty()) {
       if (closing_) break;
-      co_await wait_for_work();
+      usable = co_await wait_for_work();
       continue;
     }
     WorkItem work = std::move(work_.front());

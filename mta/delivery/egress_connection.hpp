@@ -36,8 +36,8 @@ class EgressConnection {
 
   EgressConnection(boost::asio::any_io_executor executor, ConnectionPlan plan, Owner& owner);
 
-  /// The whole life; ends with Owner::connect_failed or Owner::closed as the last thing said. Work not reported by then
-  /// was not begun.
+  /// The whole life; ends with Owner::connect_failed or Owner::closed as the last thing said (closed without ending if
+  /// the host ended it). Work not reported by then was not begun.
   boost::asio::awaitable<void> run();
   void assign(std::vector<WorkItem> items);
   /// Ends after what it holds.
@@ -51,14 +51,18 @@ class EgressConnection {
 
  private:
   boost::asio::awaitable<bool> send(WorkItem work);
-  boost::asio::awaitable<void> wait_for_work();
+  /// False if the host ended the session meanwhile.
+  boost::asio::awaitable<bool> wait_for_work();
+  void wake();
 
   boost::asio::any_io_executor executor_;
   ConnectionPlan plan_;
   Owner& owner_;
-  boost::asio::steady_timer wake_;
+  boost::asio::steady_timer idle_timer_;
   std::optional<SmtpSession> session_;
   std::deque<WorkItem> work_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // the timer's handler may run after the end
+  bool waiting_ = false;
   bool closing_ = false;
   bool aborted_ = false;
   bool last_transaction_ = false;

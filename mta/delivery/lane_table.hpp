@@ -40,6 +40,7 @@ struct Item {
   queue::DueEntry entry;
   queue::MessagePtr message;       // null while Loading
   unsigned untouched_returns = 0;  // how often it came back after MAIL was said without an outcome
+  unsigned stale_returns = 0;      // likewise, from connections that had gone before MAIL was answered
 };
 
 /// A place in a lane on disk: key order is due, id, first recipient.

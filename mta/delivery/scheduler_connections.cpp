@@ -9,6 +9,7 @@ namespace danki::delivery {
 
 namespace {
 
+constexpr unsigned kMaxStaleReturns = 30;
 constexpr unsigned kMaxUntouchedReturns = 5;  // then the host's trouble counts as this message's
 
 /// Another one of the most preferred hosts comes first each time: an answer of DNS serves many connections, and the
@@ -261,7 +262,12 @@ void Scheduler::settle(Item& item, Connection& connection, AttemptReport& report
   bool untouched_after_mail = std::any_of(report.results.begin(), report.results.end(), [](const RecipientResult& r) {
     return r.kind == RecipientResult::Kind::Untouched && r.stage >= Stage::Mail;
   });
-  if (untouched_after_mail && ++item.untouched_returns >= kMaxUntouchedReturns && !stopping_) {
+  // A connection that served before and went before MAIL was answered was gone already: no matter of this message,
+  // unless that happens to it again and again.
+  const bool was_stale = untouched_after_mail && report.delivered_before > 0 && report.failure &&
+                         !report.failure->reply && report.failure->stage <= Stage::Mail &&
+                         item.stale_returns++ < kMaxStaleReturns;
+  if (untouched_after_mail && !was_stale && ++item.untouched_returns >= kMaxUntouchedReturns && !stopping_) {
     // Always this message: let it wait its turn instead of stopping the path for all others.
     for (RecipientResult& result : report.results) {
       if (result.kind == RecipientResult::Kind::Untouched) result.kind = RecipientResult::Kind::Transient;

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -29,7 +30,7 @@ class EgressConnectionTest : public testing::Test, public EgressConnection::Owne
     plan.targets = {{"mx.test", {asio::ip::address_v4::loopback(), server.port()}}};
     plan.session.ehlo = "out01.example.com";
     plan.session.tls = TlsPolicy::None;
-    plan.session.timeouts.idle = milliseconds(20);
+    plan.session.timeouts.idle = idle_;
     plan.session.timeouts.quit = milliseconds(200);
     server_ = &server;
     connection_.emplace(context_.get_executor(), std::move(plan), *this);
@@ -66,6 +67,7 @@ class EgressConnectionTest : public testing::Test, public EgressConnection::Owne
   std::optional<EgressConnection> connection_;
   std::function<void()> on_connected_, on_report_, on_ending_;
   std::vector<std::string> told_;
+  milliseconds idle_{20};
 
  private:
   void note(std::string what, const std::function<void()>& then) {
@@ -88,6 +90,37 @@ TEST_F(EgressConnectionTest, TellsThatItEndsBeforeItSaysQuit) {
   EXPECT_THAT(told_, ElementsAre("connected", "ending", "closed"));
   EXPECT_TRUE(said_quit());
   EXPECT_EQ(server.message_count(), 0u);
+}
+
+TEST_F(EgressConnectionTest, NoticesThatTheHostClosesAnIdleConnection) {
+  auto server = std::make_unique<ScriptedServer>();
+  idle_ = std::chrono::seconds(20);
+  on_connected_ = [&] { server.reset(); };
+  start(*server);
+  EXPECT_THAT(told_, ElementsAre("connected", "closed"));
+}
+
+TEST_F(EgressConnectionTest, NoticesThatTheHostSaysGoodbye) {
+  ServerScript script;
+  script.unasked_after_dot = "421 4.4.2 idle";
+  ScriptedServer server(script);
+  idle_ = std::chrono::seconds(20);
+  on_connected_ = [&] { connection_->assign(work(1)); };
+  start(server);
+  EXPECT_THAT(told_, ElementsAre("connected", "report 1", "closed"));
+}
+
+TEST_F(EgressConnectionTest, AnIdleConnectionTakesWork) {
+  ScriptedServer server;
+  idle_ = std::chrono::seconds(20);
+  on_connected_ = [&] { asio::post(context_, [&] { connection_->assign(work(2)); }); };  // it waits by then
+  std::size_t reported = 0;
+  on_report_ = [&] {
+    if (++reported == 2) asio::post(context_, [&] { connection_->close_when_done(); });
+  };
+  start(server);
+  EXPECT_THAT(told_, ElementsAre("connected", "report 1", "report 2", "ending", "closed"));
+  EXPECT_EQ(server.message_count(), 2u);
 }
 
 TEST_F(EgressConnectionTest, SendsWhatItHoldsBeforeItEnds) {

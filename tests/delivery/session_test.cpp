@@ -10,8 +10,10 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
+#include <sys/resource.h>
 
 namespace danki::delivery {
 namespace {
@@ -432,6 +434,39 @@ TEST(SmtpSession, NoticesWhileIdleThatTheHostHasGone) {
   const TransactionResult late = client.deliver(2);
   EXPECT_EQ(kinds(late), (std::vector<Kind>{Kind::Untouched, Kind::Untouched}));
   EXPECT_FALSE(late.session_usable);
+}
+
+/// No more files are opened while it lives.
+class NoMoreFiles {
+ public:
+  NoMoreFiles() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit none{.rlim_cur = 3, .rlim_max = before_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoMoreFiles() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST(SmtpSession, WhatThisHostLacksIsToldFromWhatTheOtherDoes) {
+  ScriptedServer server;
+  asio::io_context context;
+  const asio::steady_timer has_a_reactor(context);  // which needs files of its own
+  std::optional<SessionFailure> failure;
+  auto open = [&]() -> asio::awaitable<void> {
+    std::vector<HostTarget> targets{{"mx.test", {asio::ip::address_v4::loopback(), server.port()}}};
+    auto opened = co_await SmtpSession::open(context.get_executor(), std::move(targets), in_the_clear());
+    if (!opened) failure = opened.error();
+  };
+  {
+    const NoMoreFiles limit;
+    run(context, open());
+  }
+  ASSERT_TRUE(failure);
+  EXPECT_TRUE(failure->no_descriptor) << failure->error;
+  EXPECT_FALSE(failure->source_at_fault);
 }
 
 class SmtpSessionTls : public testing::Test {

@@ -304,8 +304,8 @@ class DeliveryWorld : public delivery::SchedulerPorts {
   SeededRandom random;
   Answer answer;
   ConnectAnswer connect;
-  std::function<std::optional<delivery::SessionFailure>(const delivery::ConnectionPlan&,
-                                                        const delivery::AttemptReport&)>
+  /// Ends the session with this report, which it may change.
+  std::function<std::optional<delivery::SessionFailure>(const delivery::ConnectionPlan&, delivery::AttemptReport&)>
       break_after;
   std::function<delivery::Resolution(const std::string&)> resolution;
   std::function<bool(const delivery::ConnectionPlan&)> hangs;             ///< its host never replies to what it is sent

@@ -103,6 +103,25 @@ TEST(SchedulerConnections, APathThatHangsDelaysOthersOnceForAMoment) {
   EXPECT_EQ(std::count(world.opened.begin(), world.opened.end(), "out01"), 1);
 }
 
+TEST(SchedulerConnections, ConnectionsThatWereGoneCostAMessageNothing) {
+  DeliveryWorld world(options_with(1, 10));
+  for (int i = 0; i < 10; ++i) world.submit({"user@a.example"});
+  world.settle();
+  ASSERT_EQ(world.plans.size(), 10u);
+  std::set<ConnectionId> stale;
+  for (const auto& [id, plan] : world.plans) stale.insert(id);
+  world.break_after = [&](const ConnectionPlan& plan, AttemptReport& report) -> std::optional<SessionFailure> {
+    if (!stale.contains(plan.id)) return std::nullopt;
+    report.results = DeliveryWorld::all({0}, RecipientResult::Kind::Untouched, std::nullopt, Stage::Mail);
+    return SessionFailure{.stage = Stage::Mail, .target = {}, .reply = {}, .error = "closed by peer"};
+  };
+  auto message = world.submit({"user@a.example"});
+  world.settle();  // no time passes
+  EXPECT_EQ(world.deliveries(), 11u);
+  EXPECT_EQ(message->progress[0].attempts, 1u);
+  EXPECT_EQ(world.count(events::Type::Deferred), 0u);
+}
+
 TEST(SchedulerConnections, AClockThatIsSetDelaysNoPathAndHurriesNone) {
   for (const auto jump : {-1h, 1h}) {
     for (const bool dns : {false, true}) {
