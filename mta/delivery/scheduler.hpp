@@ -150,6 +150,25 @@ class Scheduler {
   SteadyPoint opens_at(const Domain& domain, const std::string& pool, SteadyPoint now) const;
   bool waits_on_disk(Domain& domain, const std::string& pool, SteadyPoint now);
   bool reaches(const Site& site, const Source& source) const;
+  bool is_out(const std::string& source) const;
+  /// The active sources of the pool that are not out, and for each that is out the next standby that is not.
+  template <class Visit>
+  void for_each_in_use(const PoolOptions& pool, Visit visit) const {
+    std::size_t out = 0;
+    for (const std::string& name : pool.sources) {
+      if (is_out(name)) {
+        ++out;
+      } else {
+        visit(name);
+      }
+    }
+    for (const std::string& name : pool.standby) {
+      if (out == 0) return;
+      if (is_out(name)) continue;
+      --out;
+      visit(name);
+    }
+  }
   void park(Item& item);
   void park_closed(SteadyPoint now, std::chrono::milliseconds at_least);
   void try_parked(LaneGroup& group, SteadyPoint now);

@@ -48,7 +48,6 @@ bool Scheduler::may_open(const Path& path, const PoolReady& ready) const {
 }
 
 bool Scheduler::eligible(Site& site, const PoolReady& ready, Source& source, bool allow_open) {
-  if (!source.pulled.empty() || !options_->sources.contains(source.name)) return false;
   if (!reaches(site, source)) return false;
   Path& candidate = path(site, source);
   if (candidate.closed_until > clock_.steady()) return false;
@@ -57,19 +56,10 @@ bool Scheduler::eligible(Site& site, const PoolReady& ready, Source& source, boo
 
 Scheduler::Source* Scheduler::choose_source(Site& site, PoolReady& ready, const PoolOptions& pool, bool allow_open) {
   std::vector<Source*> candidates;
-  std::size_t missing = 0;
-  auto consider = [&](const std::string& name) {
-    auto found = sources_.find(name);
-    if (found == sources_.end() || !found->second.pulled.empty()) {
-      ++missing;
-    } else if (eligible(site, ready, found->second, allow_open)) {
-      candidates.push_back(&found->second);
-    }
-  };
-  for (const std::string& name : pool.sources) consider(name);
-  // A standby steps in for each active source that is out.
-  std::size_t steps_in = std::min(missing, pool.standby.size());
-  for (std::size_t i = 0; i < steps_in; ++i) consider(pool.standby[i]);
+  for_each_in_use(pool, [&](const std::string& name) {
+    Source& source = sources_.at(name);
+    if (eligible(site, ready, source, allow_open)) candidates.push_back(&source);
+  });
   if (candidates.empty()) return nullptr;
   // A path that keeps us waiting gets another connection when no other path may.
   auto hangs = [&](Source* source) {

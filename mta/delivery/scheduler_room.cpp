@@ -31,22 +31,11 @@ SteadyPoint Scheduler::opens_at(const Site& site, const std::string& pool_name, 
   auto pool = options_->pools.find(pool_name);
   SteadyPoint earliest = SteadyPoint::max();
   if (pool == options_->pools.end()) return earliest;
-  std::size_t missing = 0;
-  auto consider = [&](const std::string& name) {
-    auto source = sources_.find(name);
-    if (source == sources_.end() || !source->second.pulled.empty() || !options_->sources.contains(name)) {
-      ++missing;
-    } else if (reaches(site, source->second)) {
-      auto path = site.paths.find(name);
-      earliest = std::min(earliest, path == site.paths.end() ? now : path->second->closed_until);
-    }
-  };
-  for (const std::string& name : pool->second.sources) {
-    consider(name);
-    if (earliest <= now) return earliest;
-  }
-  const std::size_t steps_in = std::min(missing, pool->second.standby.size());
-  for (std::size_t i = 0; i < steps_in; ++i) consider(pool->second.standby[i]);
+  for_each_in_use(pool->second, [&](const std::string& name) {
+    if (earliest <= now || !reaches(site, sources_.at(name))) return;
+    auto path = site.paths.find(name);
+    earliest = std::min(earliest, path == site.paths.end() ? now : path->second->closed_until);
+  });
   return earliest;
 }
 

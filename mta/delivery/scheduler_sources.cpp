@@ -52,6 +52,11 @@ void Scheduler::leave_source(const Source& source) {
   }
 }
 
+bool Scheduler::is_out(const std::string& name) const {
+  auto source = sources_.find(name);
+  return source == sources_.end() || !source->second.pulled.empty() || !options_->sources.contains(name);
+}
+
 void Scheduler::pull(Source& source, const std::string& reason) {
   if (!source.pulled.empty()) return;
   source.pulled = reason;

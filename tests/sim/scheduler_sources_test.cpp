@@ -46,6 +46,38 @@ TEST(SchedulerSources, AFailedBindPullsTheSourceAndAStandbyStepsIn) {
   EXPECT_EQ(world.by_source["out03"], standby_before);
 }
 
+TEST(SchedulerSources, AsManyStandbysStepInAsActiveSourcesAreOut) {
+  struct Case {
+    std::string_view name;
+    std::set<std::string> unbindable;
+    std::set<std::string> at_work;
+  };
+  for (const Case& c : {Case{"none", {}, {"out01", "out02"}}, Case{"an active one", {"10.0.0.1"}, {"out02", "out03"}},
+                        Case{"an active one and the first standby", {"10.0.0.1", "10.0.0.3"}, {"out02", "out04"}},
+                        Case{"both active ones", {"10.0.0.1", "10.0.0.2"}, {"out03", "out04"}},
+                        Case{"all but the second standby", {"10.0.0.1", "10.0.0.2", "10.0.0.3"}, {"out04"}}}) {
+    SCOPED_TRACE(c.name);
+    auto options = options_with(4);
+    options->pools["main"].sources = {"out01", "out02"};
+    options->pools["main"].standby = {"out03", "out04"};
+    DeliveryWorld world(options);
+    world.unbindable = c.unbindable;
+    world.connect = [&](const ConnectionPlan& plan) -> std::optional<SessionFailure> {
+      if (!world.unbindable.contains(plan.session.local_address->to_string())) return std::nullopt;
+      return SessionFailure{
+          .stage = Stage::Bind, .target = {}, .reply = {}, .error = "not here", .source_at_fault = true};
+    };
+    for (int i = 0; i < 20; ++i) {
+      world.submit({"user@a.example"});
+      world.settle();
+    }
+    EXPECT_EQ(world.deliveries(), 20u);
+    std::set<std::string> at_work;
+    for (const auto& [source, count] : world.by_source) at_work.insert(source);
+    EXPECT_EQ(at_work, c.at_work);
+  }
+}
+
 TEST(SchedulerSources, ASourceThatChangesLeavesItsOldAddressAndName) {
   struct Case {
     std::string_view name;
