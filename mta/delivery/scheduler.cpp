@@ -30,6 +30,7 @@ Scheduler::~Scheduler() = default;
 
 void Scheduler::set_options(std::shared_ptr<const Options> options) {
   options_ = std::move(options);
+  missing_pools_.clear();
   load_sources();
   const SteadyPoint now = clock_.steady();
   for (const auto& [name, domain] : sites_.domains()) {

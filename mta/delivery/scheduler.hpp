@@ -149,6 +149,7 @@ class Scheduler {
   SteadyPoint opens_at(const Site& site, const std::string& pool, SteadyPoint now) const;
   SteadyPoint opens_at(const Domain& domain, const std::string& pool, SteadyPoint now) const;
   bool waits_on_disk(Domain& domain, const std::string& pool, SteadyPoint now);
+  bool is_configured(Site& site, const std::string& pool);
   bool reaches(const Site& site, const Source& source) const;
   bool is_out(const std::string& source) const;
   /// The active sources of the pool that are not out, and for each that is out the next standby that is not.
@@ -256,8 +257,9 @@ class Scheduler {
   std::set<std::pair<SteadyPoint, std::string>> site_wakes_;    // sites whose paths open again
   std::set<std::pair<SteadyPoint, std::string>> domain_wakes_;  // domains to resolve again
   SteadyPoint next_sweep_{};
-  std::string asked_last_;        // the domain where ask_again() ended
-  SteadyPoint no_room_before_{};  // nothing could be put back a moment ago
+  std::set<std::string> missing_pools_;  // told of since the last reload
+  std::string asked_last_;               // the domain where ask_again() ended
+  SteadyPoint no_room_before_{};         // nothing could be put back a moment ago
   SchedulerCounts counts_;
 };
 

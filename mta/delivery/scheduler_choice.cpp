@@ -112,11 +112,8 @@ void Scheduler::dispatch(Site& site) {
 }
 
 void Scheduler::dispatch_pool(Site& site, const std::string& pool_name, PoolReady& ready) {
+  if (!is_configured(site, pool_name)) return;
   auto pool = options_->pools.find(pool_name);
-  if (pool == options_->pools.end()) {
-    site.last_reply = "pool " + pool_name + " is not configured";
-    return;
-  }
   while (ready.ready[0] + ready.ready[1] > 0 && !saturated() && !stopping_) {
     // What a connection under way will take is spoken for: taking it elsewhere would always favour who is there
     // already.

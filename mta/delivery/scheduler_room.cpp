@@ -1,4 +1,5 @@
 // Mail whose site has no open path waits on disk, and no site keeps the others out of memory.
+#include "base/log.hpp"
 #include "mta/delivery/scheduler.hpp"
 
 #include <algorithm>
@@ -43,12 +44,29 @@ SteadyPoint Scheduler::opens_at(const Domain& domain, const std::string& pool, S
   return domain.site ? opens_at(*domain.site, pool, now) : domain.retry_resolve_at;
 }
 
+/// Mail of a pool that is not configured any more waits for the next reload: somebody must hear of it, once.
+bool Scheduler::is_configured(Site& site, const std::string& pool) {
+  if (options_->pools.contains(pool)) return true;
+  site.last_reply = "pool " + pool + " is not configured";
+  if (!missing_pools_.insert(pool).second) return false;
+  log::warn("mail waits for a pool that is not configured", {{"pool", pool}, {"site", site.name}});
+  events::Event event;
+  event.type = events::Type::Error;
+  event.at = clock_.now();
+  event.site = site.name;
+  event.pool = pool;
+  event.reason = "pool " + pool + " is not configured: its mail waits until it is, or expires";
+  ports_.event(std::move(event));
+  return false;
+}
+
 /// True for mail that would only wait in memory. Has the domain asked for again when its time has come, as mail that is
 /// taken in would.
 bool Scheduler::waits_on_disk(Domain& domain, const std::string& pool, SteadyPoint now) {
   const SteadyPoint opens = opens_at(domain, pool, now);
   if (opens <= now + kSweepEvery) return false;
   resolve_if_needed(domain);
+  if (domain.site) is_configured(*domain.site, pool);
   // No time is known when it opens: it depends on what DNS says next.
   if (opens == SteadyPoint::max() && domain.site) domain_wakes_.emplace(domain.resolved_until, domain.name);
   return true;
@@ -95,7 +113,7 @@ void Scheduler::try_parked(LaneGroup& group, SteadyPoint now) {
   }
   std::string open;
   for (const std::string& pool : group.parked_pools) {
-    if (opens_at(*site, pool, now) <= now) open = pool;
+    if (is_configured(*site, pool) && opens_at(*site, pool, now) <= now) open = pool;
   }
   if (open.empty()) return;
   if (group.parked_pools.size() > 1) {

@@ -45,6 +45,7 @@ std::vector<SiteSummary> Scheduler::sites() const {
     found.site = name;
     return found;
   };
+  std::map<std::string, std::set<std::string>> without_pool;  // by site: pools that its mail waits for
   for (const auto& [id, lane] : lanes_.lanes()) {
     // Mail for a domain not looked up since the start waits under the domain's own name.
     std::string site = site_of(lane->key.domain);
@@ -53,6 +54,11 @@ std::vector<SiteSummary> Scheduler::sites() const {
     std::optional<TimePoint> due;
     if (!lane->members.empty()) due = lane->members.begin()->first.due;
     if (lane->disk_from && (!due || lane->disk_from->due < *due)) due = lane->disk_from->due;
+    if (lane->parked) {
+      for (const std::string& pool : lane->group->parked_pools) {
+        if (!options_->pools.contains(pool)) without_pool[line.site].insert(pool);
+      }
+    }
     if (lane->parked && (!due || lane->parked->from.due < *due)) due = lane->parked->from.due;
     bool none_yet = line.earliest_due.time_since_epoch().count() == 0;
     if (due && (none_yet || *due < line.earliest_due)) line.earliest_due = *due;
@@ -80,6 +86,16 @@ std::vector<SiteSummary> Scheduler::sites() const {
       opens = std::min(opens, path->closed_until);
     }
     if (!any_open) line.state = "backing off until " + to_rfc3339(calendar(opens));
+  }
+  for (const auto& [name, site] : sites_.sites()) {
+    for (const auto& [pool, ready] : site->pools) {
+      if (ready.ready[0] + ready.ready[1] > 0 && !options_->pools.contains(pool)) without_pool[name].insert(pool);
+    }
+  }
+  for (const auto& [name, pools] : without_pool) {
+    std::string& state = summary(name).state;
+    if (state == "ok") state.clear();
+    for (const std::string& pool : pools) state += (state.empty() ? "pool " : "; pool ") + pool + " is not configured";
   }
   std::vector<SiteSummary> lines;
   for (auto& [name, line] : by_name) {

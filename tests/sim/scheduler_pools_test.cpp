@@ -77,5 +77,58 @@ TEST(SchedulerPools, MailDoesNotWaitForConnectionsOfAnotherPoolToOpen) {
   EXPECT_EQ(world.deliveries(), 6u);
 }
 
+TEST(SchedulerPools, SaysOncePerReloadThatAPoolIsNotConfigured) {
+  DeliveryWorld world(two_pools(false));
+  auto without_b = std::make_shared<Options>(*two_pools(false));
+  without_b->pools.erase("b");
+  auto warnings = [&] {
+    std::size_t found = 0;
+    for (const events::Event& event : world.events) {
+      if (event.type != events::Type::Error) continue;
+      EXPECT_EQ(event.pool, "b");
+      EXPECT_NE(event.reason.find("pool b is not configured"), std::string::npos) << event.reason;
+      ++found;
+    }
+    return found;
+  };
+  testing::internal::CaptureStderr();
+  world.scheduler.set_options(without_b);
+  for (const char* user : {"user@a.example", "user@b.example"}) {
+    for (int i = 0; i < 10; ++i) world.submit({user}, MailClass::Bulk, "b", "loud");
+    world.submit({user}, MailClass::Bulk, "a", "quiet");
+  }
+  world.pass(10s);
+  EXPECT_EQ(world.deliveries(), 2u);
+  EXPECT_EQ(warnings(), 1u);
+  for (const SiteSummary& line : world.scheduler.sites()) {
+    EXPECT_EQ(line.last_reply, "pool b is not configured");
+    EXPECT_EQ(line.state, "pool b is not configured");
+  }
+  EXPECT_EQ(world.scheduler.counts().in_memory, 0u) << "it waits on disk";
+  world.pass(1h);
+  world.submit({"user@a.example"}, MailClass::Bulk, "b", "loud");
+  world.pass(1h);
+  EXPECT_EQ(warnings(), 1u);
+  world.scheduler.set_options(without_b);
+  world.pass(1min);
+  EXPECT_EQ(warnings(), 2u);
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("warn mail waits for a pool that is not configured pool=b"), std::string::npos) << log;
+  world.scheduler.set_options(two_pools(false));
+  world.pass(1min);
+  EXPECT_EQ(world.deliveries(), 23u);
+  for (const SiteSummary& line : world.scheduler.sites()) EXPECT_EQ(line.state, "ok");
+  EXPECT_EQ(warnings(), 2u);
+}
+
+TEST(SchedulerPools, MailOfAPoolThatIsNotConfiguredExpires) {
+  DeliveryWorld world(two_pools(false));
+  for (int i = 0; i < 10; ++i) world.submit({"user@a.example"}, MailClass::Bulk, "c");
+  world.pass(23h);
+  EXPECT_EQ(world.count(events::Type::Expired), 0u);
+  world.pass(61min);
+  EXPECT_EQ(world.count(events::Type::Expired), 10u);
+}
+
 }  // namespace
 }  // namespace danki::delivery
