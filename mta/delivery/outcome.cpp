@@ -77,6 +77,7 @@ void expire_recipient(JudgedAttempt& judged, const queue::MessagePtr& message, s
   event.reply = progress.last_reply;
   event.attempt = static_cast<int>(progress.attempts);
   event.reason = "not delivered in time";
+  if (!progress.last_reply && !last.empty()) event.reason += ": " + last;
   judged.events.push_back(std::move(event));
   if (wants_failure_report(*message, recipient)) {
     // RFC 3463 X.4.7: message expired.
@@ -178,16 +179,31 @@ JudgedAttempt judge(const queue::MessagePtr& message, const queue::DueEntry& ent
   return judged;
 }
 
-JudgedAttempt expire(const queue::MessagePtr& message, const queue::DueEntry& entry, TimePoint now) {
+JudgedAttempt expire(const queue::MessagePtr& message, const queue::DueEntry& entry, const Hindrance& hindrance,
+                     TimePoint now) {
   JudgedAttempt judged;
   judged.outcome.message = message;
   judged.outcome.entry = entry;
   for (std::uint32_t index : entry.recipients) {
+    queue::RecipientProgress progress = message->progress[index];
     AttemptContext context;
-    context.source = message->progress[index].last_source;
-    context.mx = message->progress[index].last_mx;
-    expire_recipient(judged, message, index, message->progress[index], context, now);
+    context.site = hindrance.site;
+    if (!hindrance.reason.empty() && hindrance.at > progress.last_attempt_at) {
+      context.source = hindrance.source;
+      context.source_ip = hindrance.source_ip;
+      context.mx = hindrance.mx;
+      context.mx_ip = hindrance.mx_ip;
+      progress.last_source = hindrance.source;
+      progress.last_mx = hindrance.mx;
+      progress.last_reply = hindrance.reply;
+      progress.reason = hindrance.reason;
+    } else {
+      context.source = progress.last_source;
+      context.mx = progress.last_mx;
+    }
+    expire_recipient(judged, message, index, progress, context, now);
   }
+  for (events::Event& event : judged.events) event.delivery_ms = events::Event{}.delivery_ms;  // nothing was tried now
   return judged;
 }
 

@@ -47,8 +47,22 @@ JudgedAttempt judge(const queue::MessagePtr& message, const queue::DueEntry& ent
                     const std::vector<RecipientResult>& results, const AttemptContext& context, TimePoint now,
                     const JudgeOptions& options, Random& random);
 
-/// All recipients of `entry` expire: their time is over wherever they are.
-JudgedAttempt expire(const queue::MessagePtr& message, const queue::DueEntry& entry, TimePoint now);
+/// What kept the mail of a site from being tried: how its paths failed last, or what DNS says of the domain.
+struct Hindrance {
+  std::string site;  ///< or the domain, while it has none
+  std::string source;
+  std::string source_ip;
+  std::string mx;
+  std::string mx_ip;
+  std::optional<mail::Reply> reply;
+  std::string reason;  ///< empty: nothing is known to be in the way
+  TimePoint at{};
+};
+
+/// All recipients of `entry` expire: their time is over wherever they are. Who was never tried, or not since the
+/// hindrance came up, is told of it instead of the last attempt.
+JudgedAttempt expire(const queue::MessagePtr& message, const queue::DueEntry& entry, const Hindrance& hindrance,
+                     TimePoint now);
 
 /// All recipients of `entry` end or wait for a reason found before any host was asked (no such domain, null MX): `kind`
 /// Permanent or Transient.

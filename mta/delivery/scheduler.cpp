@@ -114,7 +114,7 @@ void Scheduler::on_loaded(ItemId id, Result<queue::MessagePtr> message) {
 void Scheduler::take_if_expired_or_ready(Item& item) {
   TimePoint now = clock_.now();
   if (item.message->envelope.expires_at <= now) {
-    finish(item, expire(item.message, item.entry, now), nullptr, nullptr);
+    finish(item, expired(item, now), nullptr, nullptr);
     return;
   }
   if (Domain* domain = sites_.find_domain(item.entry.lane.domain);
@@ -284,15 +284,29 @@ void Scheduler::resume() {
   }
 }
 
-void Scheduler::expire_ready(TimePoint now) {
-  std::vector<Item*> expired;
-  for (const auto& [id, item] : lanes_.items()) {
-    if (item->state == Item::State::Ready && item->message->envelope.expires_at <= now) expired.push_back(item.get());
+/// With what is known of why it was not delivered.
+JudgedAttempt Scheduler::expired(const Item& item, TimePoint now) {
+  Hindrance hindrance;
+  if (const Domain* domain = sites_.find_domain(item.entry.lane.domain); domain && domain->site) {
+    hindrance = domain->site->hindrance;
+    hindrance.site = domain->site->name;
+  } else if (domain) {
+    hindrance.site = domain->name;
+    hindrance.reason = domain->problem;
+    hindrance.at = now;
   }
-  for (Item* item : expired) {
+  return expire(item.message, item.entry, hindrance, now);
+}
+
+void Scheduler::expire_ready(TimePoint now) {
+  std::vector<Item*> over;
+  for (const auto& [id, item] : lanes_.items()) {
+    if (item->state == Item::State::Ready && item->message->envelope.expires_at <= now) over.push_back(item.get());
+  }
+  for (Item* item : over) {
     Domain* domain = sites_.find_domain(item->entry.lane.domain);
     sites_.remove(*item);
-    JudgedAttempt judged = expire(item->message, item->entry, now);
+    JudgedAttempt judged = expired(*item, now);
     finish(*item, std::move(judged), nullptr, domain ? domain->site : nullptr);
   }
 }

@@ -94,8 +94,8 @@ class Scheduler {
   void stop();
 
   /// Operator's retry: paths and sites in trouble may try at once. Returns the lanes whose records on disk the caller
-  /// pages through, handing those that are due later to reschedule().
-  std::vector<queue::LaneKey> retry(const EntrySelector& selector);
+  /// pages through, handing those that are due later to reschedule(). `only`: these lanes at most.
+  std::vector<queue::LaneKey> retry(const EntrySelector& selector, const std::vector<queue::LaneKey>* only = nullptr);
   /// Makes records on disk due now; returns how many will be moved.
   std::size_t reschedule(std::vector<queue::DueEntry> entries);
 
@@ -207,7 +207,8 @@ class Scheduler {
   void settle(Item& item, Connection& connection, AttemptReport& report);
   void finish(Item& item, JudgedAttempt judged, Source* source, Site* site);
   void forget(Connection& connection);
-  void path_failed(Path& path, const std::string& problem);
+  void path_failed(const Connection& connection, const SessionFailure& failure);
+  JudgedAttempt expired(const Item& item, TimePoint now);
   void leave_source(const Source& source);
 
   // --- connections to all sites together: scheduler_budget.cpp ---

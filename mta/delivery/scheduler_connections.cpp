@@ -27,6 +27,10 @@ void begin_with_any_of_the_best(std::vector<HostTarget>& targets, Random& random
   std::stable_partition(targets.begin(), end, [&](const HostTarget& t) { return t.name == first; });
 }
 
+std::string problem_of(const SessionFailure& failure) {
+  return std::string(to_string(failure.stage)) + ": " + (failure.reply ? failure.reply->to_string() : failure.error);
+}
+
 }  // namespace
 
 /// The site answers: connections that are late are their paths' trouble, and the others need not wait for them.
@@ -124,23 +128,31 @@ void Scheduler::on_connect_failed(ConnectionId id, const SessionFailure& failure
   auto found = connections_.find(id);
   if (found == connections_.end()) return;
   Connection& connection = found->second;
-  std::string problem =
-      std::string(to_string(failure.stage)) + ": " + (failure.reply ? failure.reply->to_string() : failure.error);
   if (connection.outdated) {
     mark(*connection.path->site);
   } else if (failure.no_descriptor || failure.no_port) {
-    local_trouble(*connection.path, problem, failure.no_descriptor);
+    local_trouble(*connection.path, problem_of(failure), failure.no_descriptor);
   } else if (failure.source_at_fault) {
     pull(*connection.source, "bind failed: " + failure.error);
   } else if (!stopping_) {
-    path_failed(*connection.path, problem);
+    path_failed(connection, failure);
   }
   forget(connection);
 }
 
-void Scheduler::path_failed(Path& path, const std::string& problem) {
+void Scheduler::path_failed(const Connection& connection, const SessionFailure& failure) {
   const SteadyPoint now = clock_.steady();
+  Path& path = *connection.path;
+  const std::string problem = problem_of(failure);
   path.site->last_reply = problem;
+  path.site->hindrance = {.site = path.site->name,
+                          .source = path.source,
+                          .source_ip = connection.source_ip,
+                          .mx = failure.target.name,
+                          .mx_ip = failure.target.name.empty() ? "" : failure.target.endpoint.address().to_string(),
+                          .reply = failure.reply,
+                          .reason = problem,
+                          .at = clock_.now()};
   mark(*path.site);
   if (path.closed_until > now) return;  // several connections failed in one go
   // 5 s doubling to 5 min, spread by a tenth: path trouble costs no attempts, so it may be tried often.
@@ -172,7 +184,7 @@ void Scheduler::lease(Connection& connection, const std::string& pool) {
     if (connection.max_messages > 0 && connection.taken >= connection.max_messages) break;
     Item* item = sites_.take(site, pool, options_->bulk_share);
     if (item->message->envelope.expires_at <= now) {
-      finish(*item, expire(item->message, item->entry, now), connection.source, &site);
+      finish(*item, expired(*item, now), connection.source, &site);
       continue;
     }
     if (!ports_.is_prepared(*item->message)) {  // a reload or the time it waited made its signature old
@@ -251,9 +263,7 @@ void Scheduler::on_report(AttemptReport report) {
   retire(connection);
   // A host that closes after n messages has a cap, which is no failure; one that closes before the first is in trouble.
   if (report.delivered_before == 0 && !stopping_ && !connection.outdated) {
-    const SessionFailure& failure = *report.failure;
-    path_failed(path, std::string(to_string(failure.stage)) + ": " +
-                          (failure.reply ? failure.reply->to_string() : failure.error));
+    path_failed(connection, *report.failure);
   }
 }
 
@@ -291,6 +301,7 @@ void Scheduler::settle(Item& item, Connection& connection, AttemptReport& report
   if (judged.outcome.changes.empty()) {
     return_item(item);
   } else {
+    site.hindrance = {};
     finish(item, std::move(judged), connection.source, &site);
     site_answers(site, clock_.steady());
   }

@@ -105,10 +105,11 @@ std::vector<SiteSummary> Scheduler::sites() const {
   return lines;
 }
 
-std::vector<queue::LaneKey> Scheduler::retry(const EntrySelector& selector) {
+std::vector<queue::LaneKey> Scheduler::retry(const EntrySelector& selector, const std::vector<queue::LaneKey>* only) {
   std::vector<queue::LaneKey> keys;
   std::set<std::string> touched;
   for (const auto& [id, lane] : lanes_.lanes()) {
+    if (only && std::find(only->begin(), only->end(), lane->key) == only->end()) continue;
     if (!selector.domain.empty() && lane->key.domain != selector.domain) continue;
     if (!selector.tenant.empty() && lane->key.tenant != selector.tenant) continue;
     if (selector.klass && lane->key.klass != *selector.klass) continue;

@@ -2,6 +2,7 @@
 
 #include "base/random.hpp"
 #include "mta/delivery/lane_table.hpp"
+#include "mta/delivery/outcome.hpp"
 #include "mta/delivery/session_options.hpp"
 
 #include <cstdint>
@@ -93,6 +94,7 @@ struct Site {
   std::size_t connections = 0;
   std::size_t pool_turn = 0;  ///< which pool a connection is filled from first
   std::string last_reply;
+  Hindrance hindrance;   ///< how its paths failed, until a message hears a reply
   bool dirty = false;    ///< in the list of sites to dispatch
   bool waiting = false;  ///< for a connection to any site to end
 

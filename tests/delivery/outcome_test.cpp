@@ -214,7 +214,7 @@ TEST_F(OutcomeTest, ExpiryTellsTheLastReply) {
   message()->progress[0].last_reply = kLater;
   message()->progress[0].attempts = 4;
   message()->progress[0].last_source = "out02";
-  JudgedAttempt attempt = expire(message(), entry(), kNow + 25h);
+  JudgedAttempt attempt = expire(message(), entry(), {}, kNow + 25h);
   EXPECT_EQ(attempt.expired, 3u);
   EXPECT_THAT(attempt.outcome.remaining, IsEmpty());
   ASSERT_THAT(attempt.events, SizeIs(3));
@@ -224,6 +224,39 @@ TEST_F(OutcomeTest, ExpiryTellsTheLastReply) {
   EXPECT_EQ(attempt.events[0].attempt, 4);
   EXPECT_THAT(attempt.dsn, SizeIs(3));
   EXPECT_EQ(attempt.outcome.changes[1].progress.reason, "expired before an attempt was possible");
+}
+
+TEST_F(OutcomeTest, ExpiryTellsWhatWasInTheWaySinceTheLastAttempt) {
+  message()->progress[0].last_reply = kLater;
+  message()->progress[0].last_attempt_at = kNow + 1h;
+  message()->progress[1].last_reply = kLater;
+  message()->progress[1].last_attempt_at = kNow + 20h;
+  const mail::Reply blocked{554, mail::EnhancedStatus{5, 7, 1}, "blocked"};
+  Hindrance hindrance{.site = "mx.a.example",
+                      .source = "out03",
+                      .source_ip = "203.0.113.3",
+                      .mx = "mx2.a.example",
+                      .mx_ip = "192.0.2.2",
+                      .reply = blocked,
+                      .reason = "banner: 554 5.7.1 blocked",
+                      .at = kNow + 10h};
+  JudgedAttempt attempt = expire(message(), entry(), hindrance, kNow + 25h);
+  ASSERT_THAT(attempt.events, SizeIs(3));
+  EXPECT_EQ(attempt.events[0].reply, blocked);
+  EXPECT_EQ(attempt.events[0].mx_ip, "192.0.2.2");
+  EXPECT_EQ(attempt.events[0].source, "out03");
+  EXPECT_EQ(attempt.events[1].reply, kLater) << "it was tried after that";
+  EXPECT_EQ(attempt.events[1].site, "mx.a.example");
+  EXPECT_EQ(attempt.events[2].reply, blocked);
+  ASSERT_THAT(attempt.dsn, SizeIs(3));
+  EXPECT_EQ(attempt.dsn[0].remote_mta, "mx2.a.example");
+  EXPECT_EQ(attempt.dsn[0].reason, "banner: 554 5.7.1 blocked");
+
+  hindrance = {.site = "a.example", .reason = "DNS: SERVFAIL", .at = kNow + 25h};
+  attempt = expire(message(), entry(), hindrance, kNow + 25h);
+  EXPECT_EQ(attempt.events[2].reply, std::nullopt);
+  EXPECT_EQ(attempt.events[2].reason, "not delivered in time: DNS: SERVFAIL");
+  EXPECT_EQ(attempt.dsn[2].reason, "expired: DNS: SERVFAIL");
 }
 
 TEST_F(OutcomeTest, ADomainThatDoesNotExistBouncesUnsent) {
