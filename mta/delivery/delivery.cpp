@@ -345,18 +345,9 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
     tell([lanes = std::move(lanes), last](Scheduler& s) { s.on_scanned(lanes, last); });
   }
 
-  // --- operator's retry: pages through lanes on a worker ---
-
-  void retry(const EntrySelector& selector, std::function<void(std::uint64_t)> done) {
-    tell([this, selector, done = std::move(done)](Scheduler& s) mutable {
-      auto lanes = std::make_shared<std::vector<queue::LaneKey>>(s.retry(selector));
-      disk.must([this, lanes, selector, done = std::move(done)] {
-        LaneRetry sweep(spool, clock, stopping, [this](LaneRetry::Task task) { tell(std::move(task)); });
-        std::uint64_t matched = 0;
-        for (const queue::LaneKey& lane : *lanes) matched += sweep.run(lane, selector);
-        done(matched);
-      });
-    });
+  void retry(EntrySelector selector, std::function<void(std::uint64_t)> done) {
+    LaneRetry::World world{spool, disk, clock, stopping, [this](LaneRetry::Task task) { tell(std::move(task)); }};
+    std::make_shared<LaneRetry>(std::move(world), std::move(selector), std::move(done))->start();
   }
 
   queue::Spool& spool;
@@ -460,6 +451,7 @@ void Delivery::stop(std::chrono::milliseconds grace) {
     });
     joined.get_future().wait();
   }
+  impl.disk.drain();  // what it still has to tell the scheduler
   {
     std::lock_guard lock(impl.wake_mutex);
     impl.ended = true;
@@ -479,7 +471,7 @@ void Delivery::sites(std::function<void(std::vector<SiteSummary>)> done) {
 }
 
 void Delivery::retry(EntrySelector selector, std::function<void(std::uint64_t)> done) {
-  impl_->retry(selector, std::move(done));
+  impl_->retry(std::move(selector), std::move(done));
 }
 
 void Delivery::site_of(std::string domain, std::function<void(std::string)> done) {

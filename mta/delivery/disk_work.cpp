@@ -36,11 +36,13 @@ bool DiskWork::may(std::function<void()> work) {
   return pool_.queued() < max_waiting_ && submit(std::move(work));
 }
 
+void DiskWork::drain() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return unfinished_ == 0; });
+}
+
 void DiskWork::stop() {
-  {
-    std::unique_lock lock(mutex_);
-    idle_.wait(lock, [this] { return unfinished_ == 0; });
-  }
+  drain();
   pool_.stop();
 }
 

@@ -22,6 +22,8 @@ class DiskWork {
   void must(std::function<void()> work);
   /// Work that its owner can ask for again. False: too much waits.
   bool may(std::function<void()> work);
+  /// Waits until nothing waits or runs.
+  void drain();
   /// Runs what waits, and what that brings with it; then ends the threads.
   void stop();
 

@@ -1,4 +1,4 @@
-// Domains that move to other MX hosts while their mail waits for the old ones.
+// Mail that waits long: domains that move to other MX hosts meanwhile, and what its sender hears when it expires.
 #include "tests/fakes/delivery_world.hpp"
 
 #include <gtest/gtest.h>
@@ -131,6 +131,57 @@ TEST(SchedulerMoves, DomainsAreNotAskedForAllAtOnce) {
     EXPECT_GE(times, 3) << domain;
     EXPECT_LE(times, 2400 / 300 + 1) << domain;
   }
+}
+
+TEST(SchedulerMoves, ExpiryTellsWhyNothingCouldBeSent) {
+  MovingWorld world;
+  auto found = world.resolution;
+  world.resolution = [found](const std::string& domain) {
+    Resolution none;
+    none.error = "SERVFAIL";
+    return domain == "dark.example" ? none : found(domain);
+  };
+  const mail::Reply blocked{554, mail::EnhancedStatus{5, 7, 1}, "blocked"};
+  world.connect = [&](const ConnectionPlan& plan) -> std::optional<SessionFailure> {
+    return SessionFailure{.stage = Stage::Banner, .target = plan.targets.front(), .reply = blocked, .error = {}};
+  };
+  world.submit({"user@dark.example"});
+  world.submit({"user@blocked.example"});
+  world.pass(25h);
+  std::map<std::string, events::Event> expired;
+  for (const events::Event& event : world.events) {
+    if (event.type == events::Type::Expired) expired[event.to] = event;
+  }
+  ASSERT_EQ(expired.size(), 2u);
+  const events::Event& refused = expired["user@blocked.example"];
+  EXPECT_EQ(refused.reply, blocked);
+  EXPECT_EQ(refused.site, "mx.old");
+  EXPECT_EQ(refused.mx_ip, "192.0.2.1");
+  EXPECT_EQ(refused.source, "out01");
+  const events::Event& unknown = expired["user@dark.example"];
+  EXPECT_EQ(unknown.site, "dark.example");
+  EXPECT_EQ(unknown.reason, "not delivered in time: DNS: SERVFAIL");
+  ASSERT_EQ(world.reports.size(), 2u);
+}
+
+TEST(SchedulerMoves, ARetryOfOneMessageTriesItsOwnSitesOnly) {
+  DeliveryWorld world(one_source());
+  world.connect = [](const ConnectionPlan&) {
+    return SessionFailure{.stage = Stage::Connect, .target = {}, .reply = {}, .error = "refused"};
+  };
+  auto meant = world.submit({"user@a.example"});
+  world.submit({"user@b.example"});
+  world.pass(10min);
+  std::map<std::string, int> tried;
+  world.connect = [&](const ConnectionPlan& plan) {
+    ++tried[plan.site];
+    return SessionFailure{.stage = Stage::Connect, .target = {}, .reply = {}, .error = "refused"};
+  };
+  const std::vector<queue::LaneKey> lanes{{"a.example", mail::MailClass::Transactional, "signup"}};
+  EXPECT_EQ(world.scheduler.retry({.id = meant->id.to_string()}, &lanes), lanes);
+  world.settle();
+  EXPECT_EQ(tried["mx.a.example"], 1);
+  EXPECT_EQ(tried["mx.b.example"], 0);
 }
 
 }  // namespace
