@@ -5,6 +5,7 @@
 #include "base/task_scope.hpp"
 #include "mail/address.hpp"
 #include "mta/delivery/can_bind.hpp"
+#include "mta/delivery/content_room.hpp"
 #include "mta/delivery/disk_work.hpp"
 #include "mta/delivery/egress_connection.hpp"
 #include "mta/delivery/first_scan.hpp"
@@ -33,6 +34,11 @@ namespace {
 
 constexpr unsigned kDiskThreads = 2;
 constexpr std::size_t kMaxReads = 100000;  // that wait for the disk; the scheduler holds fewer messages in memory
+// Contents that are read again for sending: what 256 connections need for messages of 256 KiB, and what 7 need for
+// those of 25 MiB. Two budgets, because a few large messages on slow connections would keep all other mail waiting.
+constexpr std::uint64_t kSmallContent = 256u << 10;
+constexpr std::uint64_t kSmallContents = 64u << 20;
+constexpr std::uint64_t kLargeContents = 192u << 20;
 constexpr std::chrono::milliseconds kGraceCheck{20};
 
 using Task = std::move_only_function<void(Scheduler&)>;
@@ -315,11 +321,20 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
     tell([id](Scheduler& s) { s.on_closed(id); });
   }
 
-  asio::awaitable<Result<std::shared_ptr<const std::string>>> read_content(queue::MessageId id) override {
-    auto read = [this, id] { return spool.read_content(id); };
+  asio::awaitable<Result<std::shared_ptr<const std::string>>> read_content(queue::MessagePtr message) override {
+    const std::uint64_t octets = message->envelope.size;
+    ContentBudget& budget = octets <= kSmallContent ? small_contents : large_contents;
+    ContentBudget::Room room = co_await room_for(budget, octets);
+    if (stopping) co_return std::unexpected(Error{std::errc::operation_canceled, "delivery ends"});
+    auto read = [this, id = message->id] { return spool.read_content(id); };
     Result<std::string> content = co_await from_disk<std::string>(read);
     if (!content) co_return std::unexpected(content.error());
-    co_return std::make_shared<const std::string>(std::move(*content));
+    struct Held {
+      std::string content;
+      ContentBudget::Room room;
+    };
+    auto held = std::make_shared<const Held>(std::move(*content), std::move(room));
+    co_return std::shared_ptr<const std::string>(held, &held->content);
   }
 
   // --- coroutines on an I/O thread ---
@@ -359,6 +374,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   RouteWarnings route_warnings;            // on the first I/O thread
   SeededRandom random;
   net::TlsContext opportunistic_tls, verifying_tls;
+  ContentBudget small_contents{kSmallContents}, large_contents{kLargeContents};
   Mailbox<Task> mailbox;
   std::mutex wake_mutex;
   std::condition_variable wake;

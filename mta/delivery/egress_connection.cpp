@@ -105,12 +105,13 @@ asio::awaitable<bool> EgressConnection::send(WorkItem work) {
   }
   std::shared_ptr<const std::string> content = work.message->content();
   if (!content) {
-    auto read = co_await owner_.read_content(work.message->id);
+    auto read = co_await owner_.read_content(work.message);
     if (!read) {
+      const bool ends = aborted_ || read.error().code == std::errc::operation_canceled;
       std::string error = "reading the content: " + read.error().message();
       for (std::uint32_t index : work.recipients) {
         report.results.push_back({.recipient = index,
-                                  .kind = RecipientResult::Kind::Transient,
+                                  .kind = ends ? RecipientResult::Kind::Untouched : RecipientResult::Kind::Transient,
                                   .stage = Stage::Mail,
                                   .reply = {},
                                   .error = error});

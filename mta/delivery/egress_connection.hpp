@@ -30,8 +30,11 @@ class EgressConnection {
     /// may take a while, and then closed.
     virtual void ending(ConnectionId id) = 0;
     virtual void closed(ConnectionId id) = 0;
-    /// The content of a message that is not in memory: read on a worker, completed on the caller's executor.
-    virtual boost::asio::awaitable<Result<std::shared_ptr<const std::string>>> read_content(queue::MessageId id) = 0;
+    /// The content of a message that is not in memory: read by a thread of the disk's when there is room for it,
+    /// completed on the caller's executor. The room is kept until the last copy of the pointer is gone. Error
+    /// operation_canceled: delivery ends.
+    virtual boost::asio::awaitable<Result<std::shared_ptr<const std::string>>> read_content(
+        queue::MessagePtr message) = 0;
   };
 
   EgressConnection(boost::asio::any_io_executor executor, ConnectionPlan plan, Owner& owner);

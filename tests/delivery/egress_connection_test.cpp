@@ -58,7 +58,7 @@ class EgressConnectionTest : public testing::Test, public EgressConnection::Owne
   void report(AttemptReport report) override { note("report " + std::to_string(report.item), on_report_); }
   void ending(ConnectionId) override { note("ending", on_ending_); }
   void closed(ConnectionId) override { note("closed", {}); }
-  asio::awaitable<Result<std::shared_ptr<const std::string>>> read_content(queue::MessageId) override {
+  asio::awaitable<Result<std::shared_ptr<const std::string>>> read_content(queue::MessagePtr) override {
     co_return std::unexpected(Error{std::errc::no_such_file_or_directory, "no spool here"});
   }
 
