@@ -301,12 +301,13 @@ class MailboxListParser {
     });
   }
 
-  /// True if somebody might read a domain of the Internet from `pieces[at]` on: one ASCII word is none. Others have
-  /// dots that are not ASCII.
+  /// True if somebody might read a domain of the Internet from `pieces[at]` on, up to the next "@": ASCII words without a
+  /// dot are none. Some readers join words over spaces and comments, and others have dots that are not ASCII.
   static bool may_begin_domain(const Tokens& pieces, std::size_t at) {
-    if (at == pieces.size() || pieces[at].is('@')) return false;
-    const bool is_ascii_word = pieces[at].kind == Token::Kind::Word && is_ascii(pieces[at].text);
-    return !is_ascii_word || (at + 1 < pieces.size() && pieces[at + 1].is('.'));
+    for (; at < pieces.size() && !pieces[at].is('@'); ++at) {
+      if (pieces[at].kind != Token::Kind::Word || !is_ascii(pieces[at].text)) return true;
+    }
+    return false;
   }
 
   Lexer lexer_;

@@ -171,8 +171,17 @@ void Authenticator::finish(const Job& job, bool accepted) {
       known.push_back({job.digest, now + kRememberFor});
     }
   }
+  // Asked many times at once, one wrong password is one failure of its client: a tenant's pool of connections guesses
+  // nothing.
+  std::map<std::string, AuthResult> refusals;
   for (const Waiter& waiter : waiters) {
-    waiter.done(accepted ? AuthResult{AuthVerdict::Accepted} : refused(waiter.client, job.credentials.name));
+    if (accepted) {
+      waiter.done({AuthVerdict::Accepted});
+      continue;
+    }
+    auto [refusal, is_first] = refusals.try_emplace(waiter.client);
+    if (is_first) refusal->second = refused(waiter.client, job.credentials.name);
+    waiter.done(refusal->second);
   }
 }
 

@@ -16,8 +16,8 @@ using danki::fuzz::require;
 
 namespace {
 
-/// `value` without comments, quoted strings, and white space around dots and ats: a reader that knows no more of the
-/// grammar than that.
+/// `value` without comments, quoted strings, and white space around dots and ats or behind an at: a reader that knows no
+/// more of the grammar than that, and joins a domain's words.
 std::string simplified(std::string_view value) {
   std::string text;
   std::size_t depth = 0;
@@ -49,7 +49,9 @@ std::string simplified(std::string_view value) {
     const std::size_t next = std::min(text.find_first_not_of(' ', i), text.size());
     const bool touches = (next < text.size() && (text[next] == '.' || text[next] == '@')) ||
                          (!close.empty() && (close.back() == '.' || close.back() == '@'));
-    if (!touches) close += ' ';
+    const std::size_t special = close.find_last_of("<>,;:@[]\"");
+    const bool in_domain = special != std::string::npos && close[special] == '@';
+    if (!touches && !in_domain) close += ' ';
     i = next - 1;
   }
   return close;

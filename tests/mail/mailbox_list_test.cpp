@@ -65,6 +65,7 @@ TEST(MailboxList, FindsTheAddresses) {  // RFC 5322 sections 3.4 and 4.4; the fi
         Case{"at before a word", "Shop @ Home <a@x.test>", "a@x.test"},
         Case{"handle as a name", "@shop <a@x.test>", "a@x.test"},
         Case{"at behind a word", "Shop@ <a@x.test>", "a@x.test"},
+        Case{"words behind an at", "Shop @ Home Tokyo <a@x.test>", "a@x.test"},
         Case{"ats in a name", "me@home@@work @ <a@x.test>", "a@x.test"},
         Case{"such names in a group", "G: [b] c <a@x.test>, d@x.test <d@x.test>;", "a@x.test | d@x.test"}}) {
     SCOPED_TRACE(c.name);
@@ -115,6 +116,10 @@ TEST(MailboxList, RefusesWhatIsNone) {
         Case{"two addresses as the name", "a@x.test@bad.test <a@x.test>", "another address"},
         Case{"spaces around its pieces", "Shop @ bad . test <a@x.test>", "another address"},
         Case{"comments around them", "Shop(.)@(.)bad(.).test <a@x.test>", "another address"},
+        Case{"a domain in two words", "ceo@vic tim.com <a@x.test>", "another address"},
+        Case{"a domain around a comment", "ceo@vic(c)tim.com <a@x.test>", "another address"},
+        Case{"a dot far behind the at", "x@bad(.) test inc.test <a@x.test>", "another address"},
+        Case{"an ideographic dot behind a word", "x@bad \xE3\x80\x82test <a@x.test>", "another address"},
         Case{"another literal", "a@[192.0.2.1] <a@x.test>", "another address"},
         Case{"only its domain", "@bad.test <a@x.test>", "another address"},
         Case{"a dot first", "x@.bad.test <a@x.test>", "another address"},

@@ -152,6 +152,20 @@ TEST_F(AuthenticatorTest, StopsNoOtherTenantBehindTheSameAddress) {
   EXPECT_EQ(check("shop", "shop's").verdict, AuthVerdict::Accepted) << "hashed";
 }
 
+TEST_F(AuthenticatorTest, CountsAWrongPasswordAskedManyTimesAtOnceAsOneFailure) {
+  auto slow = std::make_shared<Options>(*options_);  // so slow that all ask before the first is answered
+  slow->tenants["signup"].password_hashes = {crypt("new", "$5$rounds=400000$saltsalt$")};
+  reload(slow);
+  std::atomic<int> refused{0};
+  for (int i = 0; i < 60; ++i) {
+    ask("signup", "outdated", [&](AuthResult result) { refused += result.verdict == AuthVerdict::Refused; });
+  }
+  while (refused < 60) std::this_thread::yield();
+  EXPECT_EQ(authenticator_.failures(), 1u);
+  EXPECT_EQ(check("shop", "shop's").verdict, AuthVerdict::Accepted);
+  EXPECT_EQ(check("signup", "new").verdict, AuthVerdict::Accepted);
+}
+
 TEST_F(AuthenticatorTest, TakesARememberedPasswordFromAStoppedClient) {
   check("signup", "new");
   for (int i = 0; i < 8; ++i) check("signup", "wrong");
@@ -187,14 +201,14 @@ TEST_F(AuthenticatorTest, SharesOneHashAmongEqualQuestionsAndRefusesWhenBusy) {
   auto options = std::make_shared<Options>(*options_);
   options->tenants["signup"].password_hashes = {crypt("new", "$5$rounds=400000$saltsalt$")};
   reload(options);
-  constexpr std::size_t kQuestions = Authenticator::kThreads + Authenticator::kMaxQueued + 20;
+  constexpr std::size_t kQuestions = Authenticator::kThreads + Authenticator::kMaxQueued + 200;
   std::atomic<std::size_t> busy{0}, refused{0}, accepted{0};
   const auto count = [&](AuthResult result) {
     (result.verdict == AuthVerdict::Busy ? busy : result.verdict == AuthVerdict::Accepted ? accepted : refused)++;
   };
   for (int i = 0; i < 50; ++i) ask("signup", "new", count, "192.0.2.9");
   for (std::size_t i = 0; i < kQuestions; ++i) {
-    ask("signup", std::to_string(i), count, "192.0.2." + std::to_string(i));
+    ask("signup", std::to_string(i), count, "client" + std::to_string(i));
   }
   EXPECT_GE(busy, 20u);
   while (accepted < 50) std::this_thread::yield();
