@@ -165,7 +165,8 @@ class Reserve(DiskCase):
         os.mkdir(mount)
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "danki-crash", mount],
                                  capture_output=True, text=True)
-        self.assertEqual(mounted.returncode, 0, f"a file system of our own is needed: {mounted.stderr.strip()}")
+        if mounted.returncode != 0:  # in a container, say; ./check names it at its end
+            self.skipTest(f"needs the right to mount: {mounted.stderr.strip()}")
         self.addCleanup(subprocess.run, ["umount", "-l", mount])
         relay = Relay(self.folder, self.sink.port,
                       {"limits": f'unrecorded_outcomes = {BOUND}\ndisk_reserve = "48MiB"\nreserve_file = "16MiB"',
@@ -288,9 +289,10 @@ class Crashes(DiskCase):
 
 
 def may_mount():
-    """Who is not root becomes it in a namespace of its own, where a file system may be mounted."""
+    """Who may not mount here may in a namespace of its own, where the system allows that."""
     inside = ["unshare", "--user", "--map-root-user", "--mount"]
-    if os.geteuid() != 0 and subprocess.run(inside + ["true"], capture_output=True).returncode == 0:
+    has_right = subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+    if not has_right and subprocess.run(inside + ["true"], capture_output=True).returncode == 0:
         os.execvp(inside[0], inside + [sys.executable] + sys.argv)
 
 
