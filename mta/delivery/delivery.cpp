@@ -227,7 +227,7 @@ struct Delivery::Impl final : SchedulerPorts, EgressConnection::Owner {
   asio::awaitable<void> resolve_and_tell(std::string domain, std::shared_ptr<const Options> now, std::uint64_t seed) {
     TargetQuery query = query_for(domain, *now, seed);
     MxTargets found = co_await resolve_targets(resolver, query);
-    route_warnings.note(query, found, clock.now());
+    route_warnings.note(query, found, clock.steady());
     Resolution resolution = to_resolution(std::move(found));
     tell([domain = std::move(domain), resolution = std::move(resolution)](Scheduler& s) {
       s.on_resolved(domain, resolution);

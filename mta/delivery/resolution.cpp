@@ -46,7 +46,7 @@ TargetQuery query_for(std::string domain, const Options& options, std::uint64_t 
   return query;
 }
 
-bool RouteWarnings::note(const TargetQuery& asked, const MxTargets& found, TimePoint now) {
+bool RouteWarnings::note(const TargetQuery& asked, const MxTargets& found, SteadyPoint now) {
   if (asked.next_hop.empty() || found.status == MxTargets::Status::Ok) return false;
   std::erase_if(logged_, [now](const auto& entry) { return now - entry.second >= std::chrono::minutes(1); });
   if (!logged_.emplace(asked.next_hop, now).second) return false;

@@ -21,10 +21,10 @@ Resolution to_resolution(MxTargets found);
 class RouteWarnings {
  public:
   /// True if it was logged now.
-  bool note(const TargetQuery& asked, const MxTargets& found, TimePoint now);
+  bool note(const TargetQuery& asked, const MxTargets& found, SteadyPoint now);
 
  private:
-  std::map<std::string, TimePoint> logged_;  ///< by next hop, of the last minute
+  std::map<std::string, SteadyPoint> logged_;  ///< by next hop, of the last minute
 };
 
 }  // namespace danki::delivery
