@@ -156,7 +156,7 @@ class SessionOpener {
 asio::awaitable<std::expected<SmtpSession, SessionFailure>> SmtpSession::open(asio::any_io_executor executor,
                                                                               std::vector<HostTarget> targets,
                                                                               SessionOptions options) {
-  SessionFailure last{.stage = Stage::Connect, .error = "no address that this source can reach"};
+  std::optional<SessionFailure> failure;
   for (const HostTarget& target : targets) {
     // Another family than the source's is no failure of the host, and no reason not to try the next.
     if (options.local_address && options.local_address->is_v4() != target.endpoint.address().is_v4()) continue;
@@ -166,10 +166,11 @@ asio::awaitable<std::expected<SmtpSession, SessionFailure>> SmtpSession::open(as
       state = co_await opener.open(false);
     }
     if (state) co_return SmtpSession(std::move(state));
-    last = opener.failure();
-    if (last.source_at_fault) break;  // no host can be reached from an address that is not there
+    add_failure(failure, opener.failure(), options.local_address.has_value());
+    if (failure->source_at_fault) break;  // no host can be reached from an address that is not there
   }
-  co_return std::unexpected(std::move(last));
+  if (!failure) failure = SessionFailure{.stage = Stage::Connect, .error = "no address that this source can reach"};
+  co_return std::unexpected(std::move(*failure));
 }
 
 }  // namespace danki::delivery

@@ -21,8 +21,13 @@ struct SessionFailure {
   std::string error;                 ///< for people
   bool source_at_fault = false;      ///< the source's address could not be bound
   bool no_descriptor = false;        ///< this host had no descriptor or memory for another connection
-  bool no_port = false;              ///< this host had no free port of the source towards the target
+  bool no_port = false;              ///< this host had no free port of the source towards any target
 };
+
+/// What a plan's failure is after one more of its targets has failed. `next.no_port`: the system says that an address
+/// or port is not available. It says so too of an IPv6 target where IPv6 is off: then that target cannot be reached,
+/// which is no word about the others.
+void add_failure(std::optional<SessionFailure>& so_far, SessionFailure next, bool source_is_bound);
 
 struct SessionOptions {
   std::string ehlo;

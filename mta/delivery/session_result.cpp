@@ -1,5 +1,9 @@
 #include "mta/delivery/session_result.hpp"
 
+#include "mta/delivery/session_options.hpp"
+
+#include <utility>
+
 namespace danki::delivery {
 
 std::string_view to_string(Stage s) {
@@ -26,6 +30,13 @@ std::string_view to_string(Stage s) {
       return "final dot";
   }
   return "unknown";
+}
+
+void add_failure(std::optional<SessionFailure>& so_far, SessionFailure next, bool source_is_bound) {
+  const bool says_nothing_of_others = next.no_port;
+  if (so_far && says_nothing_of_others) return;
+  next.no_port = next.no_port && source_is_bound;
+  so_far = std::move(next);
 }
 
 }  // namespace danki::delivery
