@@ -161,8 +161,7 @@ TEST_F(SpoolDamageTest, NoLogIsMissedThatIsGoneByRight) {
   copy.directory = scratch.path() / "copy";
   const auto starts_from_a_copy = [&](std::string_view when, std::uint64_t messages) {
     SCOPED_TRACE(when);
-    std::filesystem::remove_all(copy.directory);
-    std::filesystem::copy(options.directory, copy.directory, std::filesystem::copy_options::recursive);
+    copy_as_killed(copy.directory);
     for (int i = 0; i < 2; ++i) {
       const auto opened = Spool::open(copy, clock);
       ASSERT_TRUE(opened) << opened.error().message();
