@@ -2,6 +2,9 @@
 
 #include "tests/queue/damage_fixture.hpp"
 
+#include <atomic>
+#include <functional>
+#include <memory>
 #include <set>
 
 #include <fcntl.h>
@@ -30,6 +33,14 @@ class RepairTest : public SpoolDamageTest {
   /// database is replaced; then once more, sometimes after an attempt to start. Every time there must be as many
   /// messages as after a repair without a power cut: `want`.
   void cut_power_everywhere(std::uint64_t step, std::size_t& want);
+  /// One of them: `arm` says when the power goes. Whether it came to that.
+  bool cut_power(const std::filesystem::path& damaged, Random& random, std::size_t want,
+                 const std::function<void(FaultFileSystem&)>& arm);
+  std::set<std::filesystem::path> names_in_spool() {
+    std::set<std::filesystem::path> found;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(options.directory)) found.insert(entry);
+    return found;
+  }
 };
 
 TEST_F(RepairTest, AndADaemonStayOutOfALockedDirectory) {
@@ -66,47 +77,51 @@ TEST_F(RepairTest, ASecondSpoolStaysOutUntilTheFirstIsClosed) {
   restart();
 }
 
+bool RepairTest::cut_power(const std::filesystem::path& damaged, Random& random, std::size_t want,
+                           const std::function<void(FaultFileSystem&)>& arm) {
+  std::filesystem::remove_all(options.directory);
+  std::filesystem::copy(damaged, options.directory, std::filesystem::copy_options::recursive);
+  FaultEnv fault(scratch.path() / "attic");
+  arm(*fault.files);
+  const bool is_whole = repair(options, fault.env.get()).has_value();
+  const bool was_cut = !is_whole || fault.files->is_dead();
+  fault.files->clear_fault();
+  fault.files->lose_unsynced(random);
+  if (random.between(0, 1)) (void)Spool::open(options, clock, fault.env.get());
+  const auto again = repair(options, fault.env.get());
+  EXPECT_TRUE(again) << again.error().message();
+  if (!again) return was_cut;
+  EXPECT_EQ(again->messages, want);
+  EXPECT_EQ(check_nothing_half_there(options).size(), want);
+  EXPECT_FALSE(std::filesystem::exists(options.directory / "repair"));
+  EXPECT_FALSE(std::filesystem::exists(options.directory / "db.repaired"));
+  return was_cut;
+}
+
 void RepairTest::cut_power_everywhere(std::uint64_t step, std::size_t& want) {
   const auto damaged = scratch.path() / "damaged";
-  std::filesystem::rename(options.directory, damaged);
-  const auto put_back = [&] {
-    std::filesystem::remove_all(options.directory);
-    std::filesystem::copy(damaged, options.directory, std::filesystem::copy_options::recursive);
-  };
-  put_back();
-  std::uint64_t replaced_at = 0;
-  {
-    FaultEnv fault(scratch.path() / "attic");
-    fault.files->set_fault([&](FaultFileSystem::Operation, const std::string& path) {
-      if (path.ends_with("/db.repaired")) replaced_at = fault.files->operations();
-      return rocksdb::IOStatus::OK();
-    });
-    const auto report = repair(options, fault.env.get());
-    ASSERT_TRUE(report) << report.error().message();
-    want = report->messages;
-  }
-  ASSERT_GT(replaced_at, 10u);
-  const auto next_step = [&](std::uint64_t after) -> std::uint64_t {
-    const std::uint64_t begin = replaced_at - 4, end = replaced_at + 10;
-    if (after < begin) return std::min(step, begin - after);
-    return after < end ? 1 : step;
-  };
+  std::filesystem::copy(options.directory, damaged, std::filesystem::copy_options::recursive);
+  const auto report = repair(options);
+  ASSERT_TRUE(report) << report.error().message();
+  want = report->messages;
   SeededRandom random(step);
-  bool ended = false;
-  for (std::uint64_t after = 1; !ended; after += next_step(after)) {
+  for (std::uint64_t after = 1; !HasFailure(); after += step) {
     SCOPED_TRACE(fmt::format("power cut before operation {}", after));
-    put_back();
-    FaultEnv fault(scratch.path() / "attic");
-    fault.files->cut_power_after(after);
-    ended = repair(options, fault.env.get()).has_value() && !fault.files->is_dead();
-    fault.files->lose_unsynced(random);
-    if (random.between(0, 1)) (void)Spool::open(options, clock, fault.env.get());
-    const auto again = repair(options, fault.env.get());
-    ASSERT_TRUE(again) << again.error().message();
-    ASSERT_EQ(again->messages, want);
-    ASSERT_EQ(check_nothing_half_there(options).size(), want);
-    EXPECT_FALSE(std::filesystem::exists(options.directory / "repair"));
-    EXPECT_FALSE(std::filesystem::exists(options.directory / "db.repaired"));
+    if (!cut_power(damaged, random, want, [&](FaultFileSystem& files) { files.cut_power_after(after); })) break;
+  }
+  // Counted from the first rename itself: how many operations come before it differs from run to run.
+  constexpr std::uint64_t kRenamesAndSyncs = 6;
+  for (std::uint64_t after = 0; after <= 10 && !HasFailure(); ++after) {
+    SCOPED_TRACE(fmt::format("power cut before operation {}, the first rename being number 0", after));
+    const bool was_cut = cut_power(damaged, random, want, [&](FaultFileSystem& files) {
+      files.set_fault([&files, after, is_armed = std::make_shared<std::atomic<bool>>(false)](FaultFileSystem::Operation,
+                                                                                             const std::string& path) {
+        if (!path.ends_with("/db.repaired") || is_armed->exchange(true)) return rocksdb::IOStatus::OK();
+        files.cut_power_after(after);
+        return after == 0 ? rocksdb::IOStatus::IOError("the power is off") : rocksdb::IOStatus::OK();
+      });
+    });
+    EXPECT_TRUE(was_cut || after >= kRenamesAndSyncs);
   }
 }
 
@@ -130,12 +145,7 @@ TEST_F(RepairTest, APowerCutWhileItMakesADatabaseAnewLosesNothing) {
 TEST_F(RepairTest, AFailedOneLeavesEverythingAsItWas) {
   fill(20, 20'000);
   remove_manifest();
-  const auto names = [this] {
-    std::set<std::filesystem::path> found;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(options.directory)) found.insert(entry);
-    return found;
-  };
-  const auto before = names();
+  const auto before = names_in_spool();
   FaultEnv fault(scratch.path() / "attic");
   fault.files->set_fault([](FaultFileSystem::Operation operation, const std::string& path) {
     return operation == FaultFileSystem::Operation::Rename && path.ends_with("db.repaired")
@@ -143,7 +153,7 @@ TEST_F(RepairTest, AFailedOneLeavesEverythingAsItWas) {
                : rocksdb::IOStatus::OK();
   });
   EXPECT_FALSE(repair(options, fault.env.get()));
-  EXPECT_EQ(names(), before);
+  EXPECT_EQ(names_in_spool(), before);
 }
 
 TEST_F(RepairTest, KeepsOwnerAndPermissions) {
