@@ -105,6 +105,43 @@ mail::Reply read_reply(ByteReader& in) {
   return reply;
 }
 
+/// The one judgement of a due record, for those who count and those who read: what is counted can be read. Also who the
+/// recipients are, if `recipients` is given.
+Result<DueSummary> read_due(std::string_view key, std::string_view value, std::vector<std::uint32_t>* recipients) {
+  const std::size_t domain_end = key.find('\0');
+  if (domain_end == std::string_view::npos || domain_end + 2 + 1 + kDueTailBytes > key.size())
+    return damaged("a key of the due index");
+  DueSummary summary{};
+  summary.domain = key.substr(0, domain_end);
+  const auto klass = static_cast<unsigned char>(key[domain_end + 1]);
+  if (klass < 1 || klass > 2) return damaged("the class in a key of the due index");
+  summary.klass = static_cast<mail::MailClass>(klass - 1);
+  const std::size_t tail = key.size() - kDueTailBytes;
+  if (key[tail - 1] != '\0') return damaged("the tenant in a key of the due index");
+  summary.tenant = key.substr(domain_end + 2, tail - 1 - (domain_end + 2));
+  ByteReader in(key.substr(tail));
+  summary.due = from_sortable(in.fixed64());
+  summary.id = MessageId{in.fixed64()};
+  std::uint64_t recipient = in.fixed32();
+  ByteReader content(value);
+  read_version(content);
+  summary.recipients = content.varint();
+  // Each but the first takes an octet at least, so a wrong count cannot ask for memory that the record does not fill.
+  if (!content.ok() || summary.recipients == 0 || summary.recipients - 1 > content.left())
+    return damaged("a value of the due index");
+  if (recipients) {
+    recipients->reserve(summary.recipients);
+    recipients->push_back(static_cast<std::uint32_t>(recipient));
+  }
+  for (std::uint64_t i = 1; i < summary.recipients; ++i) {
+    const std::uint64_t distance = content.varint();
+    if (!content.ok() || distance == 0 || distance > kPreparedIndex || (recipient += distance) >= kPreparedIndex)
+      return damaged("the recipients of a due record");
+    if (recipients) recipients->push_back(static_cast<std::uint32_t>(recipient));
+  }
+  return summary;
+}
+
 }  // namespace
 
 std::string id_key(MessageId id) {
@@ -172,49 +209,17 @@ std::string encode_due_value(std::span<const std::uint32_t> recipients) {
 }
 
 Result<DueSummary> summarise_due(std::string_view key, std::string_view value) {
-  const std::size_t domain_end = key.find('\0');
-  if (domain_end == std::string_view::npos || domain_end + 2 + 1 + kDueTailBytes > key.size())
-    return damaged("a key of the due index");
-  DueSummary summary{};
-  summary.domain = key.substr(0, domain_end);
-  const auto klass = static_cast<unsigned char>(key[domain_end + 1]);
-  if (klass < 1 || klass > 2) return damaged("the class in a key of the due index");
-  summary.klass = static_cast<mail::MailClass>(klass - 1);
-  const std::size_t tail = key.size() - kDueTailBytes;
-  if (key[tail - 1] != '\0') return damaged("the tenant in a key of the due index");
-  summary.tenant = key.substr(domain_end + 2, tail - 1 - (domain_end + 2));
-  ByteReader in(key.substr(tail));
-  summary.due = from_sortable(in.fixed64());
-  summary.id = MessageId{in.fixed64()};
-  ByteReader content(value);
-  read_version(content);
-  summary.recipients = content.varint();
-  // Each but the first takes an octet at least, so a wrong count cannot ask for memory that the record does not fill.
-  if (!content.ok() || summary.recipients == 0 || summary.recipients - 1 > content.left())
-    return damaged("a value of the due index");
-  return summary;
+  return read_due(key, value, nullptr);
 }
 
 Result<DueEntry> decode_due(std::string_view key, std::string_view value) {
-  const auto summary = summarise_due(key, value);
-  if (!summary) return std::unexpected(summary.error());
   DueEntry entry;
+  const auto summary = read_due(key, value, &entry.recipients);
+  if (!summary) return std::unexpected(summary.error());
   entry.lane = {
       .domain = std::string(summary->domain), .klass = summary->klass, .tenant = std::string(summary->tenant)};
   entry.due = summary->due;
   entry.id = summary->id;
-  entry.recipients.reserve(summary->recipients);
-  std::uint64_t recipient = ByteReader(key.substr(key.size() - 4)).fixed32();
-  entry.recipients.push_back(static_cast<std::uint32_t>(recipient));
-  ByteReader in(value);
-  read_version(in);
-  in.varint();
-  for (std::uint64_t i = 1; i < summary->recipients; ++i) {
-    const std::uint64_t distance = in.varint();
-    if (!in.ok() || distance == 0 || distance > kPreparedIndex || (recipient += distance) >= kPreparedIndex)
-      return damaged("the recipients of a due record");
-    entry.recipients.push_back(static_cast<std::uint32_t>(recipient));
-  }
   return entry;
 }
 

@@ -36,7 +36,7 @@ std::string encode_due_value(std::span<const std::uint32_t> recipients);
 Result<DueEntry> decode_due(std::string_view key, std::string_view value);
 /// The message a key of the due index is about, whatever else is wrong with the record; nullopt if it is too short.
 std::optional<MessageId> id_of_due_key(std::string_view key);
-/// Only what counting needs: the key's parts and how many recipients.
+/// Only what counting needs, of a record that decode_due reads: the key's parts and how many recipients.
 struct DueSummary {
   std::string_view domain, tenant;
   mail::MailClass klass;

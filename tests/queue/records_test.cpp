@@ -82,6 +82,27 @@ TEST(DueRecord, ComesBack) {
   }
 }
 
+/// What is counted and never read would stay in its lane's count for ever.
+TEST(DueRecord, IsCountedOnlyIfItReads) {
+  const DueEntry entry{.lane = {.domain = "example.net", .klass = mail::MailClass::Bulk, .tenant = "news"},
+                       .due = test_time(),
+                       .id = MessageId{1},
+                       .recipients = {7}};
+  const auto value = [](std::vector<std::uint64_t> numbers) {
+    std::string bytes;
+    ByteWriter out(bytes);
+    out.u8(1);
+    for (const std::uint64_t number : numbers) out.varint(number);
+    return bytes;
+  };
+  EXPECT_EQ(summarise_due(due_key(entry), value({3, 1, 1}))->recipients, 3u);
+  for (const std::string& wrong : {value({2, 0}), value({3, 1, 0}), value({2, kPreparedIndex}), value({2, 1ull << 40}),
+                                   value({2, kPreparedIndex - 7}), value({3, 300}), value({2}), value({0})}) {
+    EXPECT_FALSE(decode_due(due_key(entry), wrong));
+    EXPECT_FALSE(summarise_due(due_key(entry), wrong));
+  }
+}
+
 TEST(Envelope, ComesBack) {
   mail::Envelope envelope = make_message({"a.test", "b.test", "a.test"}).envelope;
   envelope.not_before = test_time() + std::chrono::hours(1);

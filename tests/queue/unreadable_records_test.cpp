@@ -41,6 +41,23 @@ TEST_F(UnreadableTest, OthersAreScannedAndRead) {
   EXPECT_EQ(all_due(), (std::vector{entries[0], entries[2], other}));
 }
 
+TEST_F(UnreadableTest, OneWithImpossibleRecipientsIsInNoLanesCount) {
+  close();
+  {
+    auto store = Store::open(options, nullptr);
+    ASSERT_TRUE(store);
+    rocksdb::WriteBatch batch;
+    batch.Put((*store)->family(Family::Due), due_key(entries[1]), encode_due_value(std::vector<std::uint32_t>{0, 0}));
+    ASSERT_TRUE((*store)->write(batch, true).ok());
+  }
+  open();
+  const auto lanes = spool->scan_lanes(spool->last_id());
+  ASSERT_TRUE(lanes) << lanes.error().message();
+  ASSERT_EQ(lanes->size(), 2u);
+  EXPECT_EQ((*lanes)[0].entries, 2u);
+  EXPECT_EQ((*lanes)[0].recipients, 2u);
+}
+
 TEST_F(UnreadableTest, APageMayEndBeforeIt) {
   auto page = spool->read_lane(entries[0].lane, std::nullopt, TimePoint::max(), 1);
   ASSERT_TRUE(page) << page.error().message();
