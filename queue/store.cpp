@@ -56,10 +56,16 @@ class StopAtLog final : public rocksdb::WalFilter {
   const std::uint64_t log_;
 };
 
+/// A file that is not what it should be, or not there; nothing that may work the next time.
+bool is_damage(const rocksdb::Status& status) {
+  return status.IsCorruption() || status.IsPathNotFound();
+}
+
 Result<std::optional<Head>> read_head_of(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family) {
   std::string stored;
   const auto status = db.Get({}, family, rocksdb::Slice(kHeadKey), &stored);
   if (status.IsNotFound()) return std::nullopt;
+  if (is_damage(status)) return std::unexpected(Error{Errc::Damaged, status.ToString()});
   if (!status.ok()) return std::unexpected(to_error(status, "head of the spool"));
   auto head = decode_head(stored);
   if (!head) return std::unexpected(head.error());
@@ -148,8 +154,7 @@ Result<void> Store::open_database() {
       std::copy(handles.begin(), handles.end(), handles_.begin());
       break;
     }
-    const bool is_damage = status.IsCorruption() || status.IsPathNotFound() || filter.found_gap();
-    if (!is_damage) return std::unexpected(to_error(status, path));
+    if (!is_damage(status) && !filter.found_gap()) return std::unexpected(to_error(status, path));
     if (!tail_was_cut && !is_repairing_) {
       auto cut = cut_damaged_tail(files(), path, filter.first_log());
       if (!cut) return std::unexpected(cut.error());
@@ -190,6 +195,7 @@ Result<void> Store::check_logs() {
     std::uint64_t size = 0;
     if (env_->GetFileSize(file, &size).ok() && size > 0) continue;
     const auto head = head_before(logs[i].number);
+    if (!head && head.error().code != Errc::Damaged) return std::unexpected(head.error());
     if (!head) return damaged(fmt::format("{} is missing or empty: {}", file, head.error().message()));
     const bool is_last = i + 1 == logs.size();
     const std::uint64_t wanted = is_last ? logs[i].first_batch : logs[i + 1].first_batch - 1;
@@ -212,6 +218,7 @@ Result<std::optional<Head>> Store::head_before(std::uint64_t log) {
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* opened = nullptr;
   const auto status = rocksdb::DB::OpenForReadOnly(options, path, {family}, &handles, &opened);
+  if (is_damage(status)) return std::unexpected(Error{Errc::Damaged, status.ToString()});
   if (!status.ok()) return std::unexpected(to_error(status, path));
   const std::unique_ptr<rocksdb::DB> db(opened);
   auto head = read_head_of(*db, handles.front());

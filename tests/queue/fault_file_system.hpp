@@ -49,6 +49,16 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
     const std::scoped_lock lock(mutex_);
     fault_.reset();
   }
+  /// Looks at what is about to be opened or read, files and directories, and may fail it. Called under no lock.
+  using ReadFault = std::function<IOStatus(const std::string& path)>;
+  void set_read_fault(ReadFault fault) {
+    const std::scoped_lock lock(mutex_);
+    read_fault_ = std::make_shared<const ReadFault>(std::move(fault));
+  }
+  void clear_read_fault() {
+    const std::scoped_lock lock(mutex_);
+    read_fault_.reset();
+  }
   /// What free space the file system reports; nullopt: the truth.
   void set_free_space(std::optional<std::uint64_t> bytes) {
     const std::scoped_lock lock(mutex_);
@@ -135,6 +145,26 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
       *result = std::make_unique<File>(*this, path, std::move(*result));
     }
     return status;
+  }
+
+  IOStatus NewSequentialFile(const std::string& path, const rocksdb::FileOptions& options,
+                             std::unique_ptr<rocksdb::FSSequentialFile>* result,
+                             rocksdb::IODebugContext* debug) override {
+    if (auto status = before_read(path); !status.ok()) return status;
+    return target()->NewSequentialFile(path, options, result, debug);
+  }
+
+  IOStatus NewRandomAccessFile(const std::string& path, const rocksdb::FileOptions& options,
+                               std::unique_ptr<rocksdb::FSRandomAccessFile>* result,
+                               rocksdb::IODebugContext* debug) override {
+    if (auto status = before_read(path); !status.ok()) return status;
+    return target()->NewRandomAccessFile(path, options, result, debug);
+  }
+
+  IOStatus GetChildren(const std::string& path, const rocksdb::IOOptions& options, std::vector<std::string>* result,
+                       rocksdb::IODebugContext* debug) override {
+    if (auto status = before_read(path); !status.ok()) return status;
+    return target()->GetChildren(path, options, result, debug);
   }
 
   IOStatus NewDirectory(const std::string& path, const rocksdb::IOOptions& options,
@@ -268,6 +298,15 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
     return fault ? (*fault)(operation, path) : IOStatus::OK();
   }
 
+  IOStatus before_read(const std::string& path) {
+    std::shared_ptr<const ReadFault> fault;
+    {
+      const std::scoped_lock lock(mutex_);
+      fault = read_fault_;
+    }
+    return fault ? (*fault)(path) : IOStatus::OK();
+  }
+
   void add_name(const std::string& path) {
     unsynced_names_.push_back({.undo = [path] {
       std::error_code gone;
@@ -352,6 +391,7 @@ class FaultFileSystem final : public rocksdb::FileSystemWrapper {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<const Fault> fault_;  // with those that are asking it
+  std::shared_ptr<const ReadFault> read_fault_;
   std::optional<std::uint64_t> free_space_;
   std::map<std::string, Extent> files_;
   std::vector<NameChange> unsynced_names_;

@@ -194,5 +194,20 @@ TEST_F(SpoolDamageTest, NoLogIsMissedThatIsGoneByRight) {
   starts_from_a_copy("after all that", 1);
 }
 
+/// No permission, no free descriptor: nothing that a repair would help against.
+TEST_F(SpoolDamageTest, ADatabaseThatCannotBeOpenedNowIsNotCalledDamaged) {
+  fill(5);
+  std::filesystem::rename(newest_log(), scratch.path() / "kept");
+  FaultEnv fault(scratch.path() / "attic");
+  fault.files->set_read_fault([](const std::string& path) {
+    return path.ends_with("/CURRENT") ? rocksdb::IOStatus::IOError("Too many open files") : rocksdb::IOStatus::OK();
+  });
+  const auto opened = Spool::open(options, clock, fault.env.get());
+  ASSERT_FALSE(opened);
+  EXPECT_NE(opened.error().code, Errc::Damaged) << opened.error().message();
+  EXPECT_NE(opened.error().message().find("Too many open files"), std::string::npos) << opened.error().message();
+  EXPECT_EQ(opened.error().message().find(kRepairCommand), std::string::npos) << opened.error().message();
+}
+
 }  // namespace
 }  // namespace danki::queue::testing
