@@ -293,13 +293,29 @@ rocksdb::Status Store::write(rocksdb::WriteBatch& batch, bool sync) {
   const bool begins_log = log != begun_log_;
   if (!status.ok() || (!sync && !begins_log)) return status;
   status = this->sync();
-  if (!status.ok() || !begins_log) return status;
-  begun_log_ = log;
-  if (const auto head = head_of(batch)) {
-    const auto listed = list_log(*env_, database_path(options_), {.number = log, .first_batch = head->batch});
-    if (!listed.ok()) log::warn("the list of the spool's logs could not be written", {{"error", listed.ToString()}});
+  if (!status.ok()) return status;
+  if (begins_log) {
+    begun_log_ = log;
+    if (const auto head = head_of(batch)) unlisted_logs_.push_back({.number = log, .first_batch = head->batch});
   }
+  list_begun_logs();
   return status;
+}
+
+/// In their order, and what fails is tried again behind the next sync: a list with a gap would say of the log before
+/// the gap that it held more than it did.
+void Store::list_begun_logs() {
+  while (!unlisted_logs_.empty()) {
+    const auto listed = list_log(*env_, database_path(options_), unlisted_logs_.front());
+    if (listed.ok()) {
+      unlisted_logs_.pop_front();
+      continue;
+    }
+    const std::uint64_t newest = unlisted_logs_.back().number;
+    if (std::exchange(warned_of_log_, newest) != newest)
+      log::warn("the list of the spool's logs could not be written", {{"error", listed.ToString()}});
+    return;
+  }
 }
 
 rocksdb::Status Store::sync() {

@@ -3,6 +3,7 @@
 #include "base/result.hpp"
 #include "queue/directory_lock.hpp"
 #include "queue/log_files.hpp"
+#include "queue/log_list.hpp"
 #include "queue/options.hpp"
 #include "queue/records.hpp"
 #include "queue/store_options.hpp"
@@ -10,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -109,6 +111,7 @@ class Store {
   Result<void> check_format();
   Result<void> check_blob_files();
   void close_database();
+  void list_begun_logs();
   void end_reading();
 
   const SpoolOptions options_;
@@ -116,7 +119,9 @@ class Store {
   const std::unique_ptr<rocksdb::Env> env_;
   const bool is_repairing_;
   std::optional<DirectoryLock> directory_lock_;
-  std::uint64_t begun_log_ = 0;  // the newest log of which the first batch is on stable storage
+  std::uint64_t begun_log_ = 0;          // the newest log of which the first batch is on stable storage
+  std::deque<ListedLog> unlisted_logs_;  // begun, and not yet in the list of logs
+  std::uint64_t warned_of_log_ = 0;      // the newest one that a warning was about
   DatabaseOptions database_;
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyNames.size()> handles_{};

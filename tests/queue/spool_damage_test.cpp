@@ -1,7 +1,9 @@
 #include "queue/repair.hpp"
 #include "tests/queue/damage_fixture.hpp"
 
+#include <atomic>
 #include <functional>
+#include <future>
 #include <set>
 
 #include <rocksdb/write_batch.h>
@@ -192,6 +194,60 @@ TEST_F(SpoolDamageTest, NoLogIsMissedThatIsGoneByRight) {
   }
   open();
   starts_from_a_copy("after all that", 1);
+}
+
+/// A log that could not be listed is, before a later one: else the list would say of the one before it that it held the
+/// batches of both. Here that one goes by right, after a flush that took until then.
+TEST_F(SpoolDamageTest, ALogThatCouldNotBeListedIsNotPassedOver) {
+  FaultEnv fault(scratch.path() / "attic");
+  auto opened = Store::open(options, fault.env.get());
+  ASSERT_TRUE(opened) << opened.error().message();
+  Store& store = **opened;
+  std::uint64_t batch_number = 0;
+  const auto write = [&](Family family) {
+    rocksdb::WriteBatch batch;
+    batch.Put(store.family(family), "key", "value");
+    batch.Put(store.family(Family::Default), kHeadKey, encode_head({.batch = ++batch_number}));
+    ASSERT_TRUE(store.write(batch, true).ok());
+  };
+  write(Family::Counters);
+  const std::string first = newest_log();
+  std::promise<void> released;
+  std::atomic<int> list_faults = 0;
+  fault.files->set_fault(
+      [&, go = released.get_future().share()](FaultFileSystem::Operation o, const std::string& path) {
+        if (o != FaultFileSystem::Operation::Create) return rocksdb::IOStatus::OK();
+        if (path.ends_with(".sst")) go.wait();
+        return path.ends_with("/log-list.new") && list_faults++ == 0 ? rocksdb::IOStatus::NoSpace("injected")
+                                                                     : rocksdb::IOStatus::OK();
+      });
+  store.flush();
+  write(Family::Bodies);
+  const std::string second = newest_log();
+  EXPECT_EQ(list_faults, 1);
+  {
+    auto reading = store.read();
+    ASSERT_TRUE(reading);
+    rocksdb::FlushOptions later;
+    later.wait = false;
+    later.allow_write_stall = true;
+    ASSERT_TRUE((*reading)->Flush(later, store.family(Family::Bodies)).ok());
+  }
+  write(Family::Counters);
+  ASSERT_LT(second, newest_log());
+  ASSERT_TRUE(std::filesystem::exists(first));
+  released.set_value();
+  ASSERT_TRUE(comes_true([&] { return !std::filesystem::exists(first); }));
+  ASSERT_TRUE(std::filesystem::exists(second));
+  SpoolOptions copy = options;
+  copy.directory = scratch.path() / "copy";
+  copy_as_killed(copy.directory);
+  const auto started = Store::open(copy, nullptr);
+  ASSERT_TRUE(started) << started.error().message();
+  EXPECT_EQ((*(*started)->read_head())->batch, 3u);
+  opened->reset();
+  std::filesystem::remove(second);
+  expect_refusal("db");
 }
 
 /// No permission, no free descriptor: nothing that a repair would help against.
