@@ -170,18 +170,21 @@ class Repair {
 
   Result<std::filesystem::path> make() {
     const SpoolOptions opened = at("opened");
-    if (auto copied = copy_database(env_, old_, database_path(opened), Logs::Copy); !copied)
-      return std::unexpected(copied.error());
-    const auto swept = sweep(opened);
-    if (swept) {
+    auto done = copy_database(env_, old_, database_path(opened), What::Everything);
+    const bool is_copied = done.has_value();
+    if (is_copied) done = sweep(opened);
+    if (done) {
       report_.steps.push_back("the database was opened, reading its log around damage");
       return std::filesystem::path(database_path(opened));
     }
     // No damage, and what could be made anew would be less than what is there.
-    if (swept.error().code == Errc::DiskReserve || swept.error().code == Errc::UnknownFormat)
-      return std::unexpected(swept.error());
+    const auto& code = done.error().code;
+    if (code == Errc::DiskReserve || code == std::errc::no_space_on_device || code == Errc::UnknownFormat)
+      return std::unexpected(done.error());
     report_ = {};
-    report_.steps.push_back("the database does not open: " + swept.error().message());
+    // A bad sector in one file is no reason to give up the others.
+    report_.steps.push_back(
+        fmt::format("the database {}: {}", is_copied ? "does not open" : "cannot be copied", done.error().message()));
     if (auto removed = remove_tree(env_, opened.directory); !removed) return std::unexpected(removed.error());
     return rebuild();
   }
@@ -190,7 +193,7 @@ class Repair {
   /// log. So what it finds is copied into a new database, and the rest is read by code of ours.
   Result<std::filesystem::path> rebuild() {
     const SpoolOptions tables = at("tables"), rebuilt = at("rebuilt");
-    if (auto copied = copy_database(env_, old_, database_path(tables), Logs::Leave); !copied)
+    if (auto copied = copy_database(env_, old_, database_path(tables), What::TablesAndBlobs); !copied)
       return std::unexpected(copied.error());
     if (auto filled = fill(tables, rebuilt); !filled) return std::unexpected(filled.error());
     if (auto swept = sweep(rebuilt); !swept) return std::unexpected(swept.error());

@@ -34,9 +34,12 @@ rocksdb::Status copy_octets(rocksdb::Env& env, const std::string& from, const st
   return status;
 }
 
+bool never_changes(const std::filesystem::path& file) {
+  return file.extension() == ".sst" || file.extension() == ".blob";
+}
+
 rocksdb::Status copy_file(rocksdb::Env& env, const std::filesystem::path& from, const std::filesystem::path& to) {
-  const bool never_changes = from.extension() == ".sst" || from.extension() == ".blob";
-  if (never_changes && env.LinkFile(from.string(), to.string()).ok()) return rocksdb::Status::OK();
+  if (never_changes(from) && env.LinkFile(from.string(), to.string()).ok()) return rocksdb::Status::OK();
   return copy_octets(env, from.string(), to.string());
 }
 
@@ -58,7 +61,7 @@ Result<void> adopt(const struct stat& database, const std::filesystem::path& pat
 }  // namespace
 
 Result<void> copy_database(rocksdb::Env& env, const std::filesystem::path& from, const std::filesystem::path& to,
-                           Logs logs) {
+                           What what) {
   std::error_code problem;
   std::filesystem::create_directories(to, problem);
   if (problem) return std::unexpected(Error{problem, to.string()});
@@ -68,7 +71,7 @@ Result<void> copy_database(rocksdb::Env& env, const std::filesystem::path& from,
     // The list of logs is about what was there, not about what can be read of it.
     const bool is_left = name == "LOCK" || name == kLogList;
     const bool is_wanted =
-        entry.is_regular_file(ignored) && !is_left && (logs == Logs::Copy || name.extension() != ".log");
+        entry.is_regular_file(ignored) && !is_left && (what == What::Everything || never_changes(name));
     if (!is_wanted) continue;
     const auto status = copy_file(env, entry.path(), to / name);
     if (!status.ok()) return std::unexpected(to_error(status, entry.path().string()));

@@ -9,12 +9,15 @@
 /// A repair never touches the database it is about: it works on a copy.
 namespace danki::queue {
 
-enum class Logs { Copy, Leave };
+enum class What {
+  Everything,
+  TablesAndBlobs,  ///< what needs no reading to be copied
+};
 
 /// Makes the directory `to` with the files of the database in `from`, to be opened and changed there. Tables and blob
 /// files never change, so a second name is as good as a copy; the others are copied and synced.
 Result<void> copy_database(rocksdb::Env& env, const std::filesystem::path& from, const std::filesystem::path& to,
-                           Logs logs);
+                           What what);
 
 /// Makes owner and permissions of everything in `tree` those that `database`, a directory, and the files in it have: a
 /// repair by root must not shut out the daemon, nor one with a milder umask let others read the mail.

@@ -185,6 +185,50 @@ TEST_F(RepairTest, KeepsOwnerAndPermissions) {
   EXPECT_EQ(info.st_mode & 0777, 0750u);
 }
 
+TEST_F(RepairTest, GoesOnWithoutALogThatCannotBeRead) {
+  const auto stored = fill(5);
+  open();
+  close();  // what the log held is in tables
+  fill(3);
+  const std::string log = newest_log();
+  FaultEnv fault(scratch.path() / "attic");
+  fault.files->set_read_fault([&](const std::string& path) {
+    return path == log ? rocksdb::IOStatus::IOError("Input/output error") : rocksdb::IOStatus::OK();
+  });
+  const auto report = repair(options, fault.env.get());
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_NE(report->steps.front().find(log), std::string::npos) << report->steps.front();
+  EXPECT_EQ(report->messages, 5u);
+  expect_ids(stored, 5);
+}
+
+TEST_F(RepairTest, GoesOnWithoutAManifestThatCannotBeRead) {
+  fill(5);
+  FaultEnv fault(scratch.path() / "attic");
+  fault.files->set_read_fault([&](const std::string& path) {
+    return path.starts_with((options.directory / "db" / "MANIFEST").string())
+               ? rocksdb::IOStatus::IOError("Input/output error")
+               : rocksdb::IOStatus::OK();
+  });
+  const auto report = repair(options, fault.env.get());
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_EQ(report->messages, 5u);
+  EXPECT_EQ(check_nothing_half_there(options).size(), 5u);
+}
+
+TEST_F(RepairTest, MakesNothingAnewForWantOfSpace) {
+  fill(5);
+  FaultEnv fault(scratch.path() / "attic");
+  fault.files->set_fault([](FaultFileSystem::Operation operation, const std::string& path) {
+    const bool is_copy = path.find("/repair/opened/") != std::string::npos;
+    return operation == FaultFileSystem::Operation::Append && is_copy ? rocksdb::IOStatus::NoSpace("injected")
+                                                                      : rocksdb::IOStatus::OK();
+  });
+  const auto report = repair(options, fault.env.get());
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, Errc::DiskReserve) << report.error().message();
+}
+
 TEST_F(RepairTest, MakesNoSpoolWhereThereIsNone) {
   EXPECT_FALSE(repair(options));
   EXPECT_FALSE(std::filesystem::exists(options.directory));
