@@ -54,22 +54,23 @@ Result<std::filesystem::path> replace_database(rocksdb::Env& env, const std::fil
   return before;
 }
 
-Result<void> settle_interrupted_repair(rocksdb::Env& env, const std::filesystem::path& directory) {
-  const auto repaired = directory / kRepaired, database = directory / kDatabase, work = repair_work_path(directory);
-  if (std::filesystem::exists(repaired) && !std::filesystem::exists(database)) {
-    log::warn("a repair of the spool was interrupted at its end: taking what it made", {{"path", repaired.string()}});
-    if (auto renamed = rename(env, repaired, database); !renamed) return renamed;
-  }
-  for (const auto& left : {repaired, work}) {
-    if (!std::filesystem::exists(left)) continue;
-    if (auto removed = remove_tree(env, left); !removed) return removed;
-  }
-  return {};
+Result<void> finish_interrupted_repair(rocksdb::Env& env, const std::filesystem::path& directory) {
+  const auto repaired = directory / kRepaired, database = directory / kDatabase;
+  if (std::filesystem::exists(database) || !std::filesystem::exists(repaired)) return {};
+  log::warn("a repair of the spool was interrupted at its end: taking what it made", {{"path", repaired.string()}});
+  return rename(env, repaired, database);
+}
+
+Result<void> remove_repair_leftovers(rocksdb::Env& env, const std::filesystem::path& directory) {
+  const auto repaired = remove_tree(env, directory / kRepaired), work = remove_tree(env, repair_work_path(directory));
+  return repaired ? work : repaired;
 }
 
 Result<void> remove_tree(rocksdb::Env& env, const std::filesystem::path& path) {
   std::error_code problem;
-  const bool is_directory = std::filesystem::is_directory(std::filesystem::symlink_status(path, problem));
+  const auto type = std::filesystem::symlink_status(path, problem).type();
+  if (type == std::filesystem::file_type::not_found) return {};
+  const bool is_directory = type == std::filesystem::file_type::directory;
   if (is_directory) {
     std::vector<std::filesystem::path> children;
     for (const auto& entry : std::filesystem::directory_iterator(path, problem)) children.push_back(entry.path());

@@ -18,11 +18,14 @@ std::filesystem::path repair_work_path(const std::filesystem::path& directory);
 Result<std::filesystem::path> replace_database(rocksdb::Env& env, const std::filesystem::path& directory,
                                                const std::filesystem::path& made);
 
-/// Finishes a replacement that was interrupted, and removes what a repair left that did not come so far. Before db/ is
-/// looked at.
-Result<void> settle_interrupted_repair(rocksdb::Env& env, const std::filesystem::path& directory);
+/// Finishes a replacement that was interrupted. Before db/ is looked at.
+Result<void> finish_interrupted_repair(rocksdb::Env& env, const std::filesystem::path& directory);
 
-/// Everything below `path`, and itself; symbolic links are not followed.
+/// Removes what a repair left that did not come so far. Before another one: it must never write to what is there,
+/// tables that are second names of the database's.
+Result<void> remove_repair_leftovers(rocksdb::Env& env, const std::filesystem::path& directory);
+
+/// Everything below `path`, and itself; symbolic links are not followed. Nothing to do where there is nothing.
 Result<void> remove_tree(rocksdb::Env& env, const std::filesystem::path& path);
 
 }  // namespace danki::queue

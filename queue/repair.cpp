@@ -195,6 +195,7 @@ class Repair {
     const SpoolOptions tables = at("tables"), rebuilt = at("rebuilt");
     if (auto copied = copy_database(env_, old_, database_path(tables), What::TablesAndBlobs); !copied)
       return std::unexpected(copied.error());
+    if (auto made = make_directories(database_path(rebuilt), old_); !made) return std::unexpected(made.error());
     if (auto filled = fill(tables, rebuilt); !filled) return std::unexpected(filled.error());
     if (auto swept = sweep(rebuilt); !swept) return std::unexpected(swept.error());
     return std::filesystem::path(database_path(rebuilt));
@@ -233,14 +234,15 @@ Result<RepairReport> repair(const SpoolOptions& options, rocksdb::Env* env) {
   rocksdb::Env& files = env ? *env : *rocksdb::Env::Default();
   const auto lock = DirectoryLock::take(options.directory);
   if (!lock) return std::unexpected(lock.error());
-  if (auto settled = settle_interrupted_repair(files, options.directory); !settled)
-    return std::unexpected(settled.error());
+  if (auto finished = finish_interrupted_repair(files, options.directory); !finished)
+    return std::unexpected(finished.error());
+  if (auto removed = remove_repair_leftovers(files, options.directory); !removed)
+    return std::unexpected(removed.error());
   const std::filesystem::path database = database_path(options);
   if (!std::filesystem::exists(database))
     return std::unexpected(Error{std::errc::no_such_file_or_directory, database.string()});
   auto report = Repair(options, files).run();
-  const auto work = repair_work_path(options.directory);
-  if (std::filesystem::exists(work)) (void)remove_tree(files, work);  // what this leaves, the next start removes
+  (void)remove_tree(files, repair_work_path(options.directory));  // what this leaves, the next start removes
   return report;
 }
 

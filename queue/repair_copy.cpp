@@ -58,13 +58,20 @@ Result<void> adopt(const struct stat& database, const std::filesystem::path& pat
   return {};
 }
 
+Result<void> make_directories(const std::filesystem::path& made, const struct stat& database) {
+  if (std::filesystem::exists(made)) return {};
+  if (auto above = make_directories(made.parent_path(), database); !above) return above;
+  if (::mkdir(made.c_str(), 0777) != 0) return failed(made);
+  if (::geteuid() == 0 && ::chown(made.c_str(), database.st_uid, database.st_gid) != 0) return failed(made);
+  return {};
+}
+
 }  // namespace
 
 Result<void> copy_database(rocksdb::Env& env, const std::filesystem::path& from, const std::filesystem::path& to,
                            What what) {
+  if (auto made = make_directories(to, from); !made) return made;
   std::error_code problem;
-  std::filesystem::create_directories(to, problem);
-  if (problem) return std::unexpected(Error{problem, to.string()});
   for (const auto& entry : std::filesystem::directory_iterator(from, problem)) {
     const auto name = entry.path().filename();
     std::error_code ignored;
@@ -78,6 +85,12 @@ Result<void> copy_database(rocksdb::Env& env, const std::filesystem::path& from,
   }
   if (problem) return std::unexpected(Error{problem, from.string()});
   return {};
+}
+
+Result<void> make_directories(const std::filesystem::path& made, const std::filesystem::path& database) {
+  struct stat wanted {};
+  if (::stat(database.c_str(), &wanted) != 0) return failed(database);
+  return make_directories(made, wanted);
 }
 
 Result<void> adopt_owner_and_mode(const std::filesystem::path& database, const std::filesystem::path& tree) {

@@ -19,6 +19,10 @@ enum class What {
 Result<void> copy_database(rocksdb::Env& env, const std::filesystem::path& from, const std::filesystem::path& to,
                            What what);
 
+/// Makes a directory, and those above it that are missing. They belong to whom `database` belongs: so what a repair by
+/// root leaves in them when it is ended early, the daemon can remove.
+Result<void> make_directories(const std::filesystem::path& made, const std::filesystem::path& database);
+
 /// Makes owner and permissions of everything in `tree` those that `database`, a directory, and the files in it have: a
 /// repair by root must not shut out the daemon, nor one with a milder umask let others read the mail.
 Result<void> adopt_owner_and_mode(const std::filesystem::path& database, const std::filesystem::path& tree);

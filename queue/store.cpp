@@ -130,7 +130,11 @@ Result<void> Store::take_directory() {
   auto lock = DirectoryLock::take(options_.directory);
   if (!lock) return std::unexpected(lock.error());
   directory_lock_.emplace(std::move(*lock));
-  if (auto settled = settle_interrupted_repair(*env_, options_.directory); !settled) return settled;
+  if (auto finished = finish_interrupted_repair(*env_, options_.directory); !finished) return finished;
+  // They are in nobody's way but the next repair's.
+  if (auto removed = remove_repair_leftovers(*env_, options_.directory); !removed)
+    log::warn("what an interrupted repair of the spool left could not be removed",
+              {{"error", removed.error().message()}});
   std::filesystem::create_directories(database_path(options_), problem);  // RocksDB would warn that it is missing
   if (problem) return std::unexpected(Error{problem, options_.directory.string()});
   return {};

@@ -41,6 +41,12 @@ class RepairTest : public SpoolDamageTest {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(options.directory)) found.insert(entry);
     return found;
   }
+  /// What a repair leaves that was ended early.
+  void leave_work(const std::filesystem::path& name) {
+    const auto directory = options.directory / name / "opened" / "db";
+    std::filesystem::create_directories(directory);
+    std::ofstream(directory / "000007.sst") << "left";
+  }
 };
 
 TEST_F(RepairTest, AndADaemonStayOutOfALockedDirectory) {
@@ -183,6 +189,68 @@ TEST_F(RepairTest, KeepsOwnerAndPermissions) {
   struct stat info {};
   ASSERT_EQ(::stat(database.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0750u);
+}
+
+/// So that a daemon that is not root can remove what is left of one that was ended early.
+TEST_F(RepairTest, WorksInDirectoriesOfTheSpoolsOwner) {
+  fill(5);
+  remove_manifest();
+  const bool is_root = ::geteuid() == 0;
+  constexpr uid_t kSomebody = 12345;
+  if (is_root) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch.path()))
+      ASSERT_EQ(::chown(entry.path().c_str(), kSomebody, kSomebody), 0);
+  }
+  FaultEnv fault(scratch.path() / "attic");
+  fault.files->set_fault([&](FaultFileSystem::Operation operation, const std::string& path) {
+    if (operation == FaultFileSystem::Operation::Append && path.find("/repair/rebuilt/") != std::string::npos)
+      fault.files->cut_power_after(0);
+    return rocksdb::IOStatus::OK();
+  });
+  ASSERT_FALSE(repair(options, fault.env.get()));
+  int directories = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(options.directory / "repair")) {
+    if (!entry.is_directory()) continue;
+    ++directories;
+    struct stat info {};
+    ASSERT_EQ(::stat(entry.path().c_str(), &info), 0);
+    EXPECT_EQ(info.st_uid, is_root ? kSomebody : ::geteuid()) << entry.path();
+    EXPECT_EQ(info.st_gid, is_root ? kSomebody : ::getegid()) << entry.path();
+  }
+  EXPECT_EQ(directories, 4) << "tables, rebuilt, and a database in each";
+  struct stat info {};
+  ASSERT_EQ(::stat((options.directory / "repair").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, is_root ? kSomebody : ::geteuid());
+}
+
+TEST_F(RepairTest, WhatOneLeftThatCannotBeRemovedKeepsNobodyFromStarting) {
+  const auto stored = fill(5);
+  for (const std::string name : {"repair", "db.repaired"}) leave_work(name);
+  FaultEnv fault(scratch.path() / "attic");
+  const auto is_left = [](const std::string& path) {
+    return path.find("/repair") != std::string::npos || path.find("/db.repaired") != std::string::npos;
+  };
+  const auto refusal = [&](const std::string& path) {
+    return is_left(path) ? rocksdb::IOStatus::IOError("Permission denied") : rocksdb::IOStatus::OK();
+  };
+  fault.files->set_fault([&](FaultFileSystem::Operation, const std::string& path) { return refusal(path); });
+  open(fault.env.get());
+  ASSERT_TRUE(spool);
+  close();
+  fault.files->set_read_fault(refusal);
+  open(fault.env.get());
+  ASSERT_TRUE(spool);
+  close();
+  fault.files->clear_read_fault();
+  const auto before = names_in_spool();
+  EXPECT_FALSE(repair(options, fault.env.get())) << "never among what another one left: its tables are the database's";
+  EXPECT_EQ(names_in_spool(), before);
+  fault.files->clear_fault();
+  open(fault.env.get());
+  close();
+  EXPECT_FALSE(std::filesystem::exists(options.directory / "repair"));
+  EXPECT_FALSE(std::filesystem::exists(options.directory / "db.repaired"));
+  expect_ids(stored, 5);
 }
 
 TEST_F(RepairTest, GoesOnWithoutALogThatCannotBeRead) {
