@@ -31,9 +31,9 @@ std::uint32_t mask(std::uint32_t crc) {
 }  // namespace
 
 BlobSalvage::BlobSalvage(const std::filesystem::path& directory) {
-  std::error_code problem;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, problem)) {
-    if (entry.path().extension() == ".blob") files_.push_back(entry.path());
+  std::error_code problem;  // which ends the walk; what was found until then is of use
+  for (std::filesystem::directory_iterator at(directory, problem), end; at != end; at.increment(problem)) {
+    if (at->path().extension() == ".blob") files_.push_back(at->path());
   }
   std::sort(files_.begin(), files_.end());
   for (std::size_t i = 0; i < files_.size(); ++i) look_through(i);

@@ -3,6 +3,7 @@
 #include "base/result.hpp"
 
 #include <filesystem>
+#include <vector>
 
 #include <rocksdb/env.h>
 
@@ -27,5 +28,11 @@ Result<void> remove_repair_leftovers(rocksdb::Env& env, const std::filesystem::p
 
 /// Everything below `path`, and itself; symbolic links are not followed. Nothing to do where there is nothing.
 Result<void> remove_tree(rocksdb::Env& env, const std::filesystem::path& path);
+
+/// Symbolic links are followed.
+Result<bool> is_there(const std::filesystem::path& path);
+
+/// What is in a directory, in no order.
+Result<std::vector<std::filesystem::path>> children_of(rocksdb::Env& env, const std::filesystem::path& directory);
 
 }  // namespace danki::queue

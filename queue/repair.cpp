@@ -150,7 +150,7 @@ class Repair {
   Result<RepairReport> run() {
     auto made = make();
     if (!made) return std::unexpected(made.error());
-    if (auto adopted = adopt_owner_and_mode(old_, work_); !adopted) return std::unexpected(adopted.error());
+    if (auto adopted = adopt_owner_and_mode(env_, old_, work_); !adopted) return std::unexpected(adopted.error());
     const auto before = replace_database(env_, options_.directory, *made);
     if (!before) return std::unexpected(before.error());
     report_.steps.push_back(fmt::format("what was there before is in {}", before->string()));
@@ -239,8 +239,9 @@ Result<RepairReport> repair(const SpoolOptions& options, rocksdb::Env* env) {
   if (auto removed = remove_repair_leftovers(files, options.directory); !removed)
     return std::unexpected(removed.error());
   const std::filesystem::path database = database_path(options);
-  if (!std::filesystem::exists(database))
-    return std::unexpected(Error{std::errc::no_such_file_or_directory, database.string()});
+  const auto there = is_there(database);
+  if (!there) return std::unexpected(there.error());
+  if (!*there) return std::unexpected(Error{std::errc::no_such_file_or_directory, database.string()});
   auto report = Repair(options, files).run();
   (void)remove_tree(files, repair_work_path(options.directory));  // what this leaves, the next start removes
   return report;

@@ -1,5 +1,6 @@
 #include "queue/repair_copy.hpp"
 
+#include "queue/database_swap.hpp"
 #include "queue/log_list.hpp"
 #include "queue/store.hpp"
 
@@ -47,8 +48,7 @@ std::unexpected<Error> failed(const std::filesystem::path& path) {
   return std::unexpected(Error{std::error_code(errno, std::generic_category()), path.string()});
 }
 
-Result<void> adopt(const struct stat& database, const std::filesystem::path& path) {
-  struct stat info {};
+Result<void> adopt(const struct stat& database, const std::filesystem::path& path, struct stat& info) {
   if (::lstat(path.c_str(), &info) != 0) return failed(path);
   if (::geteuid() == 0 && ::lchown(path.c_str(), database.st_uid, database.st_gid) != 0) return failed(path);
   const bool is_old = S_ISREG(info.st_mode) && info.st_nlink > 1;
@@ -58,12 +58,34 @@ Result<void> adopt(const struct stat& database, const std::filesystem::path& pat
   return {};
 }
 
+Result<void> adopt_tree(rocksdb::Env& env, const struct stat& database, const std::filesystem::path& tree) {
+  struct stat info {};
+  if (auto done = adopt(database, tree, info); !done) return done;
+  if (!S_ISDIR(info.st_mode)) return {};
+  const auto children = children_of(env, tree);
+  if (!children) return std::unexpected(children.error());
+  for (const auto& child : *children) {
+    if (auto done = adopt_tree(env, database, child); !done) return done;
+  }
+  return {};
+}
+
 Result<void> make_directories(const std::filesystem::path& made, const struct stat& database) {
-  if (std::filesystem::exists(made)) return {};
+  const auto there = is_there(made);
+  if (!there) return std::unexpected(there.error());
+  if (*there) return {};
   if (auto above = make_directories(made.parent_path(), database); !above) return above;
   if (::mkdir(made.c_str(), 0777) != 0) return failed(made);
   if (::geteuid() == 0 && ::chown(made.c_str(), database.st_uid, database.st_gid) != 0) return failed(made);
   return {};
+}
+
+bool is_wanted(const std::filesystem::path& file, What what) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored)) return false;
+  if (what == What::TablesAndBlobs) return never_changes(file);
+  // The list of logs is about what was there, not about what can be read of it.
+  return file.filename() != "LOCK" && file.filename() != kLogList;
 }
 
 }  // namespace
@@ -71,19 +93,13 @@ Result<void> make_directories(const std::filesystem::path& made, const struct st
 Result<void> copy_database(rocksdb::Env& env, const std::filesystem::path& from, const std::filesystem::path& to,
                            What what) {
   if (auto made = make_directories(to, from); !made) return made;
-  std::error_code problem;
-  for (const auto& entry : std::filesystem::directory_iterator(from, problem)) {
-    const auto name = entry.path().filename();
-    std::error_code ignored;
-    // The list of logs is about what was there, not about what can be read of it.
-    const bool is_left = name == "LOCK" || name == kLogList;
-    const bool is_wanted =
-        entry.is_regular_file(ignored) && !is_left && (what == What::Everything || never_changes(name));
-    if (!is_wanted) continue;
-    const auto status = copy_file(env, entry.path(), to / name);
-    if (!status.ok()) return std::unexpected(to_error(status, entry.path().string()));
+  const auto files = children_of(env, from);
+  if (!files) return std::unexpected(files.error());
+  for (const auto& file : *files) {
+    if (!is_wanted(file, what)) continue;
+    const auto status = copy_file(env, file, to / file.filename());
+    if (!status.ok()) return std::unexpected(to_error(status, file.string()));
   }
-  if (problem) return std::unexpected(Error{problem, from.string()});
   return {};
 }
 
@@ -93,16 +109,11 @@ Result<void> make_directories(const std::filesystem::path& made, const std::file
   return make_directories(made, wanted);
 }
 
-Result<void> adopt_owner_and_mode(const std::filesystem::path& database, const std::filesystem::path& tree) {
+Result<void> adopt_owner_and_mode(rocksdb::Env& env, const std::filesystem::path& database,
+                                  const std::filesystem::path& tree) {
   struct stat wanted {};
   if (::stat(database.c_str(), &wanted) != 0) return failed(database);
-  if (auto done = adopt(wanted, tree); !done) return done;
-  std::error_code problem;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(tree, problem)) {
-    if (auto done = adopt(wanted, entry.path()); !done) return done;
-  }
-  if (problem) return std::unexpected(Error{problem, tree.string()});
-  return {};
+  return adopt_tree(env, wanted, tree);
 }
 
 }  // namespace danki::queue

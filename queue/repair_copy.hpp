@@ -25,6 +25,7 @@ Result<void> make_directories(const std::filesystem::path& made, const std::file
 
 /// Makes owner and permissions of everything in `tree` those that `database`, a directory, and the files in it have: a
 /// repair by root must not shut out the daemon, nor one with a milder umask let others read the mail.
-Result<void> adopt_owner_and_mode(const std::filesystem::path& database, const std::filesystem::path& tree);
+Result<void> adopt_owner_and_mode(rocksdb::Env& env, const std::filesystem::path& database,
+                                  const std::filesystem::path& tree);
 
 }  // namespace danki::queue

@@ -253,6 +253,37 @@ TEST_F(RepairTest, WhatOneLeftThatCannotBeRemovedKeepsNobodyFromStarting) {
   expect_ids(stored, 5);
 }
 
+TEST_F(RepairTest, NamesThatCannotBeLookedAtEndNoProcess) {
+  const auto stored = fill(5);
+  const auto loop = [this](const char* name) { std::filesystem::create_symlink(name, options.directory / name); };
+  loop("repair");
+  loop("db.repaired");
+  expect_ids(stored, 5);
+  loop("repair");
+  loop("db.before-repair-1");
+  const auto report = repair(options);
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_TRUE(std::filesystem::exists(options.directory / "db.before-repair-2"));
+  expect_ids(stored, 5);
+  std::filesystem::rename(options.directory / "db", scratch.path() / "db");
+  loop("db");
+  EXPECT_FALSE(Spool::open(options, clock));
+  EXPECT_FALSE(repair(options));
+}
+
+TEST_F(RepairTest, ADirectoryThatCannotBeListedIsAnError) {
+  const auto stored = fill(5);
+  FaultEnv fault(scratch.path() / "attic");
+  fault.files->set_read_fault([&](const std::string& path) {
+    return path == (options.directory / "db").string() ? rocksdb::IOStatus::IOError("injected")
+                                                       : rocksdb::IOStatus::OK();
+  });
+  const auto before = names_in_spool();
+  EXPECT_FALSE(repair(options, fault.env.get()));
+  EXPECT_EQ(names_in_spool(), before);
+  expect_ids(stored, 5);
+}
+
 TEST_F(RepairTest, GoesOnWithoutALogThatCannotBeRead) {
   const auto stored = fill(5);
   open();
