@@ -321,7 +321,7 @@ void Scheduler::run() {
     park_closed(now, kSweepEvery);
     try_all_parked(now);
     ask_again(now);
-    wake_waiting(starved_.size() + above_share_.size());
+    offer_to_waiting(starved_.size() + above_share_.size());
     sites_.sweep(now, [this](const std::string& domain) { return lanes_.has_parked(domain); });
   }
   while (!reload_at_.empty() && reload_at_.begin()->first <= now) {
@@ -349,7 +349,7 @@ void Scheduler::run() {
   }
   if (no_opening_before_ != SteadyPoint{} && no_opening_before_ <= now) {
     no_opening_before_ = SteadyPoint{};
-    wake_waiting(starved_.size() + above_share_.size());
+    offer_to_waiting(starved_.size() + above_share_.size());
   }
   if (!stopping_) {
     do {
@@ -357,6 +357,8 @@ void Scheduler::run() {
     } while (make_room(now));
   }
   if (!to_load_.empty()) ports_.load(std::exchange(to_load_, {}));
+  count_on_others(now);
+  if (!stopping_) let_waiting_look(now);
   std::vector<Site*> dirty = std::exchange(dirty_, {});
   for (Site* site : dirty) {
     site->dirty = false;
@@ -377,6 +379,7 @@ std::optional<TimePoint> Scheduler::next_wake() const {
   if (!domain_wakes_.empty()) earlier(domain_wakes_.begin()->first);
   if (!site_wakes_.empty()) earlier(site_wakes_.begin()->first);
   if (!connecting_.empty()) earlier(connecting_.front().first);
+  if (!counted_on_until_.empty()) earlier(counted_on_until_.front().first);
   if (no_opening_before_ != SteadyPoint{}) earlier(no_opening_before_);
   const auto lane = lanes_.next_wake();
   if (!lane || stopping_) return calendar(next);  // stopping, no lane is read

@@ -124,9 +124,10 @@ class Scheduler {
     bool ungreeted = false;  // connecting, and a reason not to open another
     bool closing = false;    // takes nothing more
     bool idle = false;
-    bool making_way = false;  // ends for a site that is starved of connections
+    bool making_way = false;  // ends for a site that is starved of connections, which counts on it
     bool outdated = false;    // its source has another address or name by now: what it meets says nothing of the path
     std::string source_ip;    // as receivers see it
+    SteadyPoint connected_at{};
     std::set<ItemId> leased;
     std::uint32_t taken = 0;
     std::uint32_t max_messages = 0;
@@ -215,10 +216,14 @@ class Scheduler {
   bool may_open_another(const Site& site) const;
   std::size_t connections_share() const;
   bool is_crowded() const;
+  bool should_make_way(const Connection& connection) const;
   void make_way(Connection& connection);
+  void end_making_way(Connection& connection);
+  void count_on_others(SteadyPoint now);
   void wait_for_connection(Site& site, bool is_due);
-  void wake_waiting(std::size_t most);
-  void wake_waiting();
+  void offer_to_waiting(std::size_t most);
+  void offer_freed();
+  void let_waiting_look(SteadyPoint now);
   void local_trouble(Path& path, const std::string& problem, bool concerns_all);
   void pull(Source& source, const std::string& reason);
   void check_pulled(SteadyPoint now);
@@ -246,7 +251,9 @@ class Scheduler {
   std::size_t connected_sites_ = 0;  // sites with connections
   std::deque<Site*> starved_;        // kept from opening by the bound on all, and below their share
   std::deque<Site*> above_share_;    // likewise, not below it
-  std::size_t making_way_ = 0;       // connections that end for them
+  std::size_t making_way_ = 0;       // connections that end for them, and may be counted on
+  std::deque<std::pair<SteadyPoint, ConnectionId>> counted_on_until_;  // each of these
+  std::size_t offered_ = 0;          // so many that wait are to look whether they may open
   SteadyPoint no_opening_before_{};  // this machine lacked what a connection needs
   SteadyPoint tell_trouble_again_at_{};
   std::vector<FinishedAttempt> finished_;

@@ -10,6 +10,10 @@ namespace danki::delivery {
 namespace {
 
 constexpr std::size_t kWokenByOneEnd = 8;  // sites that look whether they may open now
+constexpr std::size_t kTurnMessages = 20;  // a connection serves at least so many, and
+constexpr std::chrono::seconds kTurn{1};   // so long, before another site has its turn; at a slow host fewer, for
+constexpr std::chrono::seconds kLongTurn{30};
+constexpr std::chrono::seconds kCountedOn{1};  // most connections have ended so long after they were told to
 constexpr std::chrono::seconds kLocalTroubleWait{1};
 constexpr std::chrono::minutes kTellTroubleEvery{1};
 
@@ -38,9 +42,11 @@ bool Scheduler::may_open_another(const Site& site) const {
 
 /// `is_due`: it has mail that no connection was opened for.
 void Scheduler::wait_for_connection(Site& site, bool is_due) {
-  if (site.waiting) return;
-  site.waiting = true;
   const bool starves = is_due && site.connections < connections_share();
+  if (site.waiting && (site.starves || !starves)) return;
+  if (site.waiting) std::erase(above_share_, &site);  // it has lost what it had
+  site.waiting = true;
+  site.starves = starves;
   (starves ? starved_ : above_share_).push_back(&site);
   if (is_crowded() && !idle_.empty()) make_way(connections_.at(*idle_.begin()));
 }
@@ -50,27 +56,67 @@ bool Scheduler::is_crowded() const {
   return starved_.size() > making_way_ && connections_.size() >= limits_.connections;
 }
 
+/// One of a site above its share does after any message, as there will be others; where every site has one at most,
+/// they take turns. A new one takes something at least.
+bool Scheduler::should_make_way(const Connection& connection) const {
+  if (connection.taken == 0 || !is_crowded()) return false;
+  if (connection.path->site->connections > connections_share()) return true;
+  if (starved_.front()->connections > 0) return false;
+  const std::size_t sent = connection.taken - connection.leased.size();
+  const auto served = clock_.steady() - connection.connected_at;
+  return (sent >= kTurnMessages && served >= kTurn) || (sent > 0 && served >= kLongTurn);
+}
+
+/// After the message under way: what else it holds may be an hour's work at a slow host.
 void Scheduler::make_way(Connection& connection) {
   connection.making_way = true;
   ++making_way_;
+  counted_on_until_.emplace_back(clock_.steady() + kCountedOn, connection.id);
   retire(connection);
-  ports_.close(connection.id);
+  ports_.close_soon(connection.id);
 }
 
-void Scheduler::wake_waiting(std::size_t most) {
-  for (std::deque<Site*>* sites : {&starved_, &above_share_}) {
-    for (; most > 0 && !sites->empty(); --most) {
-      Site* site = sites->front();
-      sites->pop_front();
-      site->waiting = false;
-      mark(*site);
-    }
+void Scheduler::end_making_way(Connection& connection) {
+  if (!connection.making_way) return;
+  connection.making_way = false;
+  --making_way_;
+}
+
+/// One that takes long to end keeps no other from making way.
+void Scheduler::count_on_others(SteadyPoint now) {
+  while (!counted_on_until_.empty() && counted_on_until_.front().first <= now) {
+    auto late = connections_.find(counted_on_until_.front().second);
+    counted_on_until_.pop_front();
+    if (late != connections_.end()) end_making_way(late->second);
   }
+  if (is_crowded() && !idle_.empty()) make_way(connections_.at(*idle_.begin()));
 }
 
-void Scheduler::wake_waiting() {
+void Scheduler::offer_to_waiting(std::size_t most) {
+  offered_ = std::max(offered_, most);
+}
+
+void Scheduler::offer_freed() {
   const std::size_t open = connections_.size();
-  if (open < limits_.connections) wake_waiting(std::min(limits_.connections - open, kWokenByOneEnd));
+  if (open < limits_.connections) offer_to_waiting(std::min(limits_.connections - open, kWokenByOneEnd));
+}
+
+/// Whoever waits longest first, and before the sites that lost a connection just now. What one does not want any more
+/// is for the next.
+void Scheduler::let_waiting_look(SteadyPoint now) {
+  if (offered_ == 0 || no_opening_before_ > now || saturated()) return;
+  while (const std::size_t most = std::exchange(offered_, 0)) {
+    const std::size_t waiting = starved_.size() + above_share_.size();
+    std::vector<Site*> woken;
+    for (std::deque<Site*>* sites : {&starved_, &above_share_}) {
+      for (; woken.size() < most && !sites->empty(); sites->pop_front()) {
+        woken.push_back(sites->front());
+        sites->front()->waiting = false;
+      }
+    }
+    for (Site* site : woken) dispatch(*site);
+    if (starved_.size() + above_share_.size() < waiting) offer_freed();
+  }
 }
 
 /// No descriptor, memory or port for a connection: that is nobody's fault but ours. Nothing is counted against the path

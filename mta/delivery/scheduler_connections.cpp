@@ -102,6 +102,7 @@ void Scheduler::on_connected(ConnectionId id) {
   if (found == connections_.end()) return;
   Connection& connection = found->second;
   connection.connected = true;
+  connection.connected_at = clock_.steady();
   ++connection.path->connected;
   if (connection.closing) ++connection.path->retired;
   end_connecting(connection);
@@ -208,8 +209,7 @@ void Scheduler::refill(Connection& connection) {
   bool used_up = connection.max_messages > 0 && connection.taken >= connection.max_messages;
   bool unwanted =
       stopping_ || !connection.source->pulled.empty() || !options_->sources.contains(connection.source->name);
-  // What it holds it sends; a new one takes something at least.
-  if (!unwanted && connection.taken > 0 && is_crowded() && path.site->connections > connections_share()) {
+  if (!unwanted && should_make_way(connection)) {
     make_way(connection);
     return;
   }
@@ -341,13 +341,13 @@ void Scheduler::forget(Connection& connection) {
   if (connection.connected) --path.connected;
   if (connection.connected && connection.closing) --path.retired;
   path.connections.erase(connection.id);
-  if (connection.making_way) --making_way_;
+  end_making_way(connection);
   if (--path.site->connections == 0) --connected_sites_;
   const Source& source = *connection.source;
   --connection.source->connections;
   connections_.erase(connection.id);
   if (source.connections == 0 && !options_->sources.contains(source.name)) sources_.erase(std::string(source.name));
-  wake_waiting();
+  offer_freed();
 }
 
 }  // namespace danki::delivery

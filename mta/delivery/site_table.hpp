@@ -97,6 +97,7 @@ struct Site {
   Hindrance hindrance;   ///< how its paths failed, until a message hears a reply
   bool dirty = false;    ///< in the list of sites to dispatch
   bool waiting = false;  ///< for a connection to any site to end
+  bool starves = false;  ///< so that another is to make way
 
   std::size_t ready(mail::MailClass klass) const;
 };

@@ -3,6 +3,7 @@
 #include "mta/delivery/scheduler.hpp"
 #include "tests/fakes/clock.hpp"
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -157,18 +158,20 @@ class DeliveryWorld : public delivery::SchedulerPorts {
         scheduler.on_connected(plan.id);
       }
     };
-    const Duration late = greets_after ? greets_after(plan) : Duration(0);
-    if (late > Duration(0)) {
-      timed.emplace(clock.steady() + late, greet);
-    } else {
-      pending.push_back(greet);
-    }
+    at(clock.steady() + (greets_after ? greets_after(plan) : Duration(0)), greet);
   }
   void assign(delivery::ConnectionId id, std::vector<delivery::WorkItem> items) override {
     for (delivery::WorkItem& item : items) {
-      pending.push_back([this, id, item] {
+      std::vector<SteadyPoint>& ends = ends_at[id];
+      std::erase_if(ends, [now = clock.steady()](SteadyPoint end) { return end < now; });
+      const Duration duration = takes && plans.contains(id) ? takes(plans.at(id)) : Duration(0);
+      const SteadyPoint end = (ends.empty() ? clock.steady() : ends.back()) + duration;
+      if (duration > Duration(0)) ends.push_back(end);
+      auto send = [this, id, item, end] {
         auto plan = plans.find(id);
-        if (plan == plans.end() || leaving.contains(id) || (hangs && hangs(plan->second))) return;
+        if (plan == plans.end() || (hangs && hangs(plan->second))) return;
+        if (auto leaves = leaving.find(id); leaves != leaving.end() && (end > leaves->second || ends_at[id].empty()))
+          return;
         delivery::AttemptReport report;
         report.connection = id;
         report.item = item.item;
@@ -187,11 +190,13 @@ class DeliveryWorld : public delivery::SchedulerPorts {
         if (broken) gone(id);
         scheduler.on_report(report);
         if (broken) scheduler.on_closed(id);
-      });
+      };
+      at(end, send);
     }
   }
   void close(delivery::ConnectionId id) override {
-    pending.push_back([this, id] {
+    auto& ends = ends_at[id];
+    at(ends.empty() ? clock.steady() : ends.back(), [this, id] {
       if (plans.contains(id)) {
         gone(id);
         scheduler.on_closed(id);
@@ -199,8 +204,10 @@ class DeliveryWorld : public delivery::SchedulerPorts {
     });
   }
   void close_soon(delivery::ConnectionId id) override {
-    leaving.insert(id);
-    pending.push_back([this, id] {
+    const auto& ends = ends_at[id];
+    const auto under_way = std::upper_bound(ends.begin(), ends.end(), clock.steady());
+    leaving[id] = under_way == ends.end() ? clock.steady() : *under_way;
+    at(leaving[id], [this, id] {
       if (!plans.contains(id)) return;
       scheduler.on_ending(id);
       gone(id);
@@ -310,6 +317,7 @@ class DeliveryWorld : public delivery::SchedulerPorts {
   std::function<delivery::Resolution(const std::string&)> resolution;
   std::function<bool(const delivery::ConnectionPlan&)> hangs;             ///< its host never replies to what it is sent
   std::function<Duration(const delivery::ConnectionPlan&)> greets_after;  ///< or fails, as `connect` says
+  std::function<Duration(const delivery::ConnectionPlan&)> takes;         ///< for one message
   std::string prepare_error;
   bool unsigned_mail = false;
   std::set<queue::MessageId> prepared;  ///< taken out by a test, a signature is old
@@ -333,12 +341,20 @@ class DeliveryWorld : public delivery::SchedulerPorts {
   std::deque<std::function<void()>> pending;
   std::multimap<SteadyPoint, std::function<void()>> timed;
   std::map<delivery::ConnectionId, delivery::ConnectionPlan> plans;
-  std::set<delivery::ConnectionId> leaving;
+  std::map<delivery::ConnectionId, SteadyPoint> leaving;               ///< and when
+  std::map<delivery::ConnectionId, std::vector<SteadyPoint>> ends_at;  ///< of the messages it holds that take time
   delivery::Scheduler scheduler;
 
  private:
   static Key key_of(const queue::DueEntry& entry) {
     return {entry.lane, entry.due, entry.id, entry.recipients.front()};
+  }
+  void at(SteadyPoint when, std::function<void()> what) {
+    if (when > clock.steady()) {
+      timed.emplace(when, std::move(what));
+    } else {
+      pending.push_back(std::move(what));
+    }
   }
   void store(const queue::DueEntry& entry) { index[key_of(entry)] = entry; }
   void gone(delivery::ConnectionId id) {
