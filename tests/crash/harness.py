@@ -285,7 +285,10 @@ def account(test, folder, relay, sink, log_failed=False):
         f"delivered events {len(told)} for {len(seen)} deliveries, without accepted event {silent}")
     test.assertEqual(lost[:10], [], "acknowledged, not delivered")
     if not log_failed:
-        test.assertEqual(len(told), len(seen), "each delivered message has its event")
+        # A message whose sync failed may outlive it: its client heard 451, nobody announced it, and a kill brings it back
+        # beside the copy that the client sent again. So a message without its accepted event may be one too many.
+        test.assertGreaterEqual(len(told), len(seen), "each delivered message has its event")
+        test.assertLessEqual(len(told), len(seen) + silent, "no event without a delivery")
     return {"acked": len(promised), "arrived": len(arrived), "duplicates": duplicates}
 
 
