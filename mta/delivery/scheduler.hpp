@@ -191,6 +191,7 @@ class Scheduler {
   std::size_t leases_wanted(const PoolReady& ready, std::size_t bulk) const;
   Source* choose_source(Site& site, PoolReady& ready, const PoolOptions& pool, bool allow_open);
   bool eligible(Site& site, const PoolReady& ready, Source& source, bool allow_open);
+  bool could_open(Site& site, const PoolReady& ready, const PoolOptions& pool);
   void end_connecting(Connection& connection);
   void end_greeting(Connection& connection);
   bool may_try_further(Site& site, const PoolReady& ready, std::size_t beyond_due);

@@ -54,6 +54,14 @@ bool Scheduler::eligible(Site& site, const PoolReady& ready, Source& source, boo
   return !candidate.idle.empty() || (allow_open && may_open(candidate, ready));
 }
 
+/// If the bound on all connections let it: otherwise nobody need make way for it.
+bool Scheduler::could_open(Site& site, const PoolReady& ready, const PoolOptions& pool) {
+  bool could = false;
+  for_each_in_use(pool,
+                  [&](const std::string& name) { could = could || eligible(site, ready, sources_.at(name), true); });
+  return could;
+}
+
 Scheduler::Source* Scheduler::choose_source(Site& site, PoolReady& ready, const PoolOptions& pool, bool allow_open) {
   std::vector<Source*> candidates;
   for_each_in_use(pool, [&](const std::string& name) {
@@ -129,7 +137,7 @@ void Scheduler::dispatch_pool(Site& site, const std::string& pool_name, PoolRead
     const bool allow_open = wants_open && may_open_another(site);
     Source* source = choose_source(site, ready, pool->second, allow_open);
     if (!source) {
-      if (wants_open && !allow_open) wait_for_connection(site, is_due);
+      if (wants_open && !allow_open && could_open(site, ready, pool->second)) wait_for_connection(site, is_due);
       return;
     }
     Path& chosen = path(site, *source);

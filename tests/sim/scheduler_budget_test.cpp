@@ -166,6 +166,27 @@ TEST(SchedulerBudget, WhatOneSiteDoesNotWantAnyMoreTheNextOneGets) {
   EXPECT_EQ(world.plans.begin()->second.site, "mx.c.example");
 }
 
+TEST(SchedulerBudget, NobodyMakesWayForASiteThatCannotOpen) {
+  auto options = options_with(1, 1);
+  options->shaping[0].messages_per_connection = {Setting<std::uint32_t>::Kind::Value, 0};
+  DeliveryWorld world(options, at_most(1));
+  world.takes = [](const ConnectionPlan&) { return 10ms; };
+  world.connect = [](const ConnectionPlan& plan) -> std::optional<SessionFailure> {
+    if (plan.site != "mx.down.example") return std::nullopt;
+    return SessionFailure{.stage = Stage::Connect, .target = {}, .reply = {}, .error = "refused"};
+  };
+  world.submit({"user@down.example"});
+  world.settle();
+  for (int i = 0; i < 1000; ++i) world.submit({"user@big.example"});
+  world.pass(1500ms);
+  ASSERT_EQ(world.opened.size(), 2u);
+  world.submit({"user@down.example"});
+  world.pass(2s);
+  EXPECT_EQ(world.opened.size(), 2u) << "its path backs off still";
+  world.pass(5s);
+  EXPECT_GE(world.opened.size(), 4u) << "it was tried, and the other came back";
+}
+
 TEST(SchedulerBudget, WhatThisHostLacksIsNobodysFault) {
   for (const bool descriptor : {true, false}) {
     SCOPED_TRACE(descriptor ? "descriptors" : "ports");
