@@ -32,13 +32,18 @@ constexpr std::size_t kMaxLingerBytes = 4 * kMaxBodyBytes;  // read and thrown a
 
 using Parser = http::request_parser<http::string_body>;
 
-/// An answer on its way. Shared between the session that waits for it and the callback that brings it, perhaps too
-/// late.
+/// An answer on its way. Shared between the session that waits for it and the callback that brings it.
 struct Pending {
-  explicit Pending(std::shared_ptr<asio::io_context> context_) : context(std::move(context_)), arrived(*context) {}
-  std::shared_ptr<asio::io_context> context;  // first, so that it outlives the timer
-  asio::steady_timer arrived;                 ///< cancelled when the answer is there
+  explicit Pending(asio::io_context& context) : arrived(context) {}
+  asio::steady_timer arrived;  ///< cancelled when the answer is there
   std::optional<Response> response;
+};
+
+/// Of the callback, which may come when the server is gone. What is posted holds no context: its queue would keep it,
+/// and itself, for ever.
+struct Bringer {
+  std::shared_ptr<asio::io_context> context;  // first, so that it outlives the timer
+  std::shared_ptr<Pending> pending;
 };
 
 std::string_view view(beast::string_view text) {
@@ -74,7 +79,7 @@ struct HttpSession::Impl {
   beast::flat_buffer buffer{kMaxHeaderBytes + kMaxBodyBytes};
   Api& api;
   const BearerTokens* tokens;
-  std::shared_ptr<asio::io_context> context;  // shared with Pending
+  std::shared_ptr<asio::io_context> context;  // shared with late answers
   HttpLimits limits;
   bool is_waiting = true;
 };
@@ -124,16 +129,16 @@ bool HttpSession::Impl::may_ask(const Parser& parser) const {
 }
 
 asio::awaitable<Response> HttpSession::Impl::answer(Request request) {
-  auto pending = std::make_shared<Pending>(context);
+  auto pending = std::make_shared<Pending>(*context);
   pending->arrived.expires_after(limits.request);
   stream.expires_never();
-  auto done = [pending](Response response) {
+  auto done = [bringer = Bringer{context, pending}](Response response) {
     // Posted even from our own thread: the timer must be waited for before it is cancelled.
-    auto deliver = [pending, response = std::move(response)]() mutable {
+    auto deliver = [pending = bringer.pending, response = std::move(response)]() mutable {
       pending->response = std::move(response);
       pending->arrived.cancel();
     };
-    asio::post(pending->context->get_executor(), std::move(deliver));
+    asio::post(bringer.context->get_executor(), std::move(deliver));
   };
   api.handle(std::move(request), std::move(done));
   co_await pending->arrived.async_wait(kNoThrow);
