@@ -329,8 +329,15 @@ void Scheduler::on_ending(ConnectionId id) {
 void Scheduler::on_closed(ConnectionId id) {
   auto found = connections_.find(id);
   if (found == connections_.end()) return;
-  return_unstarted(found->second);
-  forget(found->second);
+  Connection& connection = found->second;
+  // A host that leaves behind its greeting, each time, is in trouble: without a wait it would be asked without end. One
+  // that has taken mail before may leave when it likes.
+  const bool took_nothing = connection.taken > 0 && connection.leased.size() == connection.taken;
+  if (connection.connected && took_nothing && !connection.closing && !connection.outdated && !stopping_) {
+    path_failed(connection, {.stage = Stage::Mail, .error = "closed before the first message"});
+  }
+  return_unstarted(connection);
+  forget(connection);
 }
 
 void Scheduler::forget(Connection& connection) {

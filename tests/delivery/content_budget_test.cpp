@@ -53,7 +53,7 @@ TEST(ContentBudget, IsKeptToByManyThreads) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
-      for (int i = 0; i < 2000; ++i) {
+      for (int i = 0; i < 200; ++i) {
         budget.ask(300, [&](ContentBudget::Room room) {
           const std::uint64_t now = used += 300;
           std::uint64_t seen = most;

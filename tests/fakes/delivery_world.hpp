@@ -142,6 +142,12 @@ class DeliveryWorld : public delivery::SchedulerPorts {
     }
   }
 
+  /// The host closes the connection.
+  void hang_up(delivery::ConnectionId id) {
+    gone(id);
+    scheduler.on_closed(id);
+  }
+
   // --- SchedulerPorts ---
   void open(delivery::ConnectionPlan plan) override {
     opened.push_back(plan.source);

@@ -122,6 +122,20 @@ TEST(SchedulerConnections, ConnectionsThatWereGoneCostAMessageNothing) {
   EXPECT_EQ(world.count(events::Type::Deferred), 0u);
 }
 
+TEST(SchedulerConnections, AHostThatClosesBehindItsGreetingIsLeftAloneForAWhile) {
+  DeliveryWorld world(options_with(1));
+  world.hangs = [](const ConnectionPlan&) { return true; };
+  world.submit({"a@x.test"});
+  for (int step = 0; step < 600; ++step) {
+    world.settle();
+    const auto plans = world.plans;
+    for (const auto& [id, plan] : plans) world.hang_up(id);
+    world.pass(100ms);
+  }
+  EXPECT_GE(world.opened.size(), 2u);
+  EXPECT_LE(world.opened.size(), 8u) << "in a minute";
+}
+
 TEST(SchedulerConnections, AClockThatIsSetDelaysNoPathAndHurriesNone) {
   for (const auto jump : {-1h, 1h}) {
     for (const bool dns : {false, true}) {
