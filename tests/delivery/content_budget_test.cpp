@@ -66,7 +66,7 @@ TEST(ContentBudget, IsKeptToByManyThreads) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(granted, 8000u);
+  EXPECT_EQ(granted, 800u);
   EXPECT_LE(most, 1000u);
   EXPECT_EQ(budget.used(), 0u);
   EXPECT_EQ(budget.waiting(), 0u);

@@ -200,7 +200,7 @@ SessionOptions impatient() {
   SessionOptions options = in_the_clear();
   Timeouts& t = options.timeouts;
   t.connect = milliseconds(5000);
-  t.banner = t.ehlo = t.tls = t.mail = t.rcpt = t.data = t.block = t.dot = t.quit = milliseconds(60);
+  t.banner = t.ehlo = t.tls = t.mail = t.rcpt = t.data = t.block = t.dot = t.quit = milliseconds(200);
   return options;
 }
 
