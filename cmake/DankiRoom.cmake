@@ -50,15 +50,3 @@ function(danki_test NAME)
   add_test(NAME ${NAME} COMMAND ${NAME}_test --gtest_brief=1)
   set_tests_properties(${NAME} PROPERTIES LABELS "${TEST_LABELS}" TIMEOUT 300)
 endfunction()
-
-# danki_embed(ROOM file FUNCTION name): the text of a file of the house as `std::string_view name()` in the room's library.
-function(danki_embed ROOM FILE)
-  cmake_parse_arguments(EMBED "" "FUNCTION" "" ${ARGN})
-  string(MAKE_C_IDENTIFIER ${FILE} STEM)
-  set(GENERATED ${CMAKE_BINARY_DIR}/generated/${STEM}.cpp)
-  add_custom_command(OUTPUT ${GENERATED}
-                     COMMAND ${CMAKE_COMMAND} -DIN=${CMAKE_SOURCE_DIR}/${FILE} -DOUT=${GENERATED}
-                             -DFUNCTION=${EMBED_FUNCTION} -P ${CMAKE_SOURCE_DIR}/cmake/EmbedText.cmake
-                     DEPENDS ${CMAKE_SOURCE_DIR}/${FILE} ${CMAKE_SOURCE_DIR}/cmake/EmbedText.cmake VERBATIM)
-  target_sources(danki_${ROOM} PRIVATE ${GENERATED})
-endfunction()

@@ -40,8 +40,6 @@ void read_pool(Draft& draft, TableReader& table);
 void read_dkim(Draft& draft, TableReader& table);
 void read_route(Draft& draft, TableReader& table);
 void read_shaping(Draft& draft, TableReader& table);
-/// What a [[shaping]] table sets, in the operator's file and in the shipped catalogue.
-void read_shaping_values(TableReader& table, delivery::ShapingOptions& shaping);
 void read_delivery(Draft& draft, TableReader& table);
 void read_auth(Draft& draft, TableReader& table);
 void read_dns(Draft& draft, TableReader& table);

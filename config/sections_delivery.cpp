@@ -161,7 +161,21 @@ void read_route(Draft& draft, TableReader& table) {
   draft.config.delivery.routes.push_back(std::move(route));
 }
 
-void read_shaping_values(TableReader& table, delivery::ShapingOptions& shaping) {
+void read_shaping(Draft& draft, TableReader& table) {
+  delivery::ShapingOptions shaping;
+  shaping.domain = table.text("domain", "");
+  shaping.site = table.text("site", "");
+  shaping.provider = table.text("provider", "");
+  shaping.source = table.text("source", "");
+  if (!shaping.domain.empty()) {
+    if (auto pattern = parse_pattern(shaping.domain)) {
+      shaping.domain = *pattern;
+    } else {
+      table.problem("domain", fmt::format("\"{}\" is no domain; write \"example.net\", \"*.example.net\" or \"*\"",
+                                          shaping.domain));
+    }
+  }
+  if (!shaping.source.empty()) draft.refer(table, "source", "source", shaping.source);
   shaping.per =
       static_cast<delivery::ShapingPer>(table.choice("per", {"path", "source-provider", "site", "provider"}, 0));
   shaping.connections = table.count_setting("connections");
@@ -181,24 +195,6 @@ void read_shaping_values(TableReader& table, delivery::ShapingOptions& shaping) 
         static_cast<delivery::AddressFamily>(table.choice("address_family", {"any", "ipv4", "ipv6"}, 0))};
   }
   shaping.where = table.where();
-}
-
-void read_shaping(Draft& draft, TableReader& table) {
-  delivery::ShapingOptions shaping;
-  shaping.domain = table.text("domain", "");
-  shaping.site = table.text("site", "");
-  shaping.provider = table.text("provider", "");
-  shaping.source = table.text("source", "");
-  if (!shaping.domain.empty()) {
-    if (auto pattern = parse_pattern(shaping.domain)) {
-      shaping.domain = *pattern;
-    } else {
-      table.problem("domain", fmt::format("\"{}\" is no domain; write \"example.net\", \"*.example.net\" or \"*\"",
-                                          shaping.domain));
-    }
-  }
-  if (!shaping.source.empty()) draft.refer(table, "source", "source", shaping.source);
-  read_shaping_values(table, shaping);
   table.no_effect_yet("provider", "no provider is known, so this table fits no mail");
   table.no_effect_yet("per", "numbers are counted over the path");
   for (std::string_view key : {"connection_rate", "rate", "chunking", "address_family"}) table.no_effect_yet(key);

@@ -66,8 +66,6 @@ class TableReader {
   /// Says so where the file has the key, rather than let an operator believe in what does not happen. `instead` is what
   /// happens.
   void no_effect_yet(std::string_view key, std::string_view instead = {});
-  /// The key is read elsewhere.
-  void expect(std::string_view key) { asked_.emplace(key); }
   /// Reports the keys nobody asked for.
   void finish();
   const std::set<std::string, std::less<>>& asked() const { return asked_; }
